@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    typecheck: { enabled: false },
+    // Two cores: more workers than that only lengthen the slowest file.
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    passWithNoTests: false,
+  },
+})
