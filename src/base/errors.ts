@@ -1,0 +1,117 @@
+/**
+ * The one error type, and the table of every code it can carry.
+ * A code never changes its meaning; a message may be reworded at any time.
+ */
+
+/** What each code means, in one line. Grouped by the part that raises it. */
+export const ERROR_CODES = {
+  // calls and configuration
+  OPTION_INVALID: 'an option has a value that is not allowed',
+  NAME_INVALID: 'a name does not match [a-z0-9-]+ or is used twice',
+  // contracts, schemas, envelope
+  CONTRACT_INVALID: 'a contract contradicts itself',
+  SCHEMA_INVALID: 'a schema is not valid Avro, or is one that a hostile record could abuse',
+  SCHEMA_UNKNOWN: 'a record names a schema id that the schema source does not have',
+  SCHEMA_INCOMPATIBLE: 'a record was written with a schema that cannot be read as ours',
+  SCHEMA_UNREGISTERED: 'a schema is new and its source only reads',
+  SCHEMA_SOURCE_FAILED: 'the schema source could not answer',
+  FRAMING_INVALID: 'a value is not in the wire format that its schema demands',
+  VALUE_INVALID: 'a value does not fit its schema',
+  KEY_INVALID: 'a key is missing or does not fit the key of its contract',
+  ENVELOPE_INVALID: 'a field of the envelope that the contract needs is missing or wrong',
+  EVENT_UNKNOWN: 'a record carries an event type that the contract does not have',
+  SOURCE_FOREIGN: 'a fact comes from a source that the contract does not accept',
+  REASON_UNKNOWN: 'an event gives a reason outside the closed list of its contract',
+  PARTITION_MISMATCH: 'a record lies in another partition than its key demands',
+  FACT_FOREIGN: 'a publisher was asked to publish a fact that its context does not own',
+  // topology and plan
+  TOPOLOGY_INVALID: 'a topology contradicts itself',
+  PLAN_REFUSED: 'the planner refuses a topology',
+  PLAN_CHANGED: 'the plan differs from its lock',
+  PLAN_LOCK_INVALID: 'the plan lock cannot be read',
+  // record batches
+  BATCH_CORRUPT: 'the bytes of a record batch contradict themselves',
+  BATCH_LIMIT: 'a record batch exceeds a limit that protects this process',
+  BATCH_UNSUPPORTED: 'a record batch uses a format that is not supported',
+  // log
+  LOG_LOCKED: 'another process has this log directory open',
+  LOG_CORRUPT: 'bytes of the log on disk are damaged',
+  LOG_IO: 'the disk refused a read or a write of the log',
+  LOG_CLOSED: 'the log was used after it was closed',
+  TOPIC_UNKNOWN: 'a topic does not exist',
+  TOPIC_MISMATCH: 'a topic exists with other properties than the plan needs',
+  TOPIC_RECREATED: 'a topic was deleted and made again since the last run',
+  POSITION_GAP: 'records before a position were already removed from the log',
+  WRITER_FENCED: 'another process took over this writer',
+  COMMIT_REJECTED: 'the log refused a commit because its author no longer owns the positions',
+  COMMIT_ABORTED: 'the log aborted a transaction',
+  COMMIT_IN_DOUBT: 'the outcome of a commit is not known',
+  OFFSETS_LOST: 'the positions of a group are gone while its state is not',
+  MEMBER_LOST: 'a group no longer counts this process among its members',
+  MEMBER_REPLACED: 'another process took over the name of a group member',
+  SEQUENCE_BROKEN: 'a batch does not follow the one that its writer appended before it',
+  // state
+  STORE_LOCKED: 'another process has this state directory open',
+  STORE_CORRUPT: 'bytes of a state store are damaged',
+  STORE_IO: 'the disk refused a read or a write of the state',
+  STORE_CLOSED: 'a state store was used after it was closed',
+  STORE_FOREIGN: 'a state directory belongs to another application or plan',
+  SCOPE_TOO_LARGE: 'a key has more rows in a store than may be loaded at once',
+  // runtime
+  STEP_FAILED: 'a function of the topology threw',
+  STEP_REJECTED: 'a translation rejected a fact',
+  TASK_HALTED: 'a task stopped because a step says halt',
+  DEAD_LETTER_FAILED: 'a dead letter could not be written',
+  VIEW_UNKNOWN: 'a view does not exist',
+  DECISION_UNKNOWN: 'a decision is not declared by its projection',
+  APP_CLOSED: 'the application was used after it was closed',
+  REPLAY_DIFFERS: 'a rebuilt projection differs from the live one',
+  // command line and topologies that ship
+  INPUT_INVALID: 'an input file cannot be read as what it should be',
+  INPUT_CHANGED: 'a directory was filled from another input',
+} as const
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+export interface ErrorDetails {
+  /** The facts: which topic, offset, option, value. */
+  readonly detail?: string | undefined
+  /** What the reader can do about it. */
+  readonly hint?: string | undefined
+  readonly cause?: unknown
+}
+
+/**
+ * Every failure that is not a programming mistake. Wrong calls throw `TypeError` instead.
+ * @example throw new TidemarkError('TOPIC_UNKNOWN', 'topic "orders" does not exist', { hint: 'Create it, or run "tidemark dev".' })
+ */
+export class TidemarkError extends Error {
+  readonly code: ErrorCode
+  readonly detail: string | undefined
+  readonly hint: string | undefined
+
+  constructor(code: ErrorCode, message: string, more: ErrorDetails = {}) {
+    super(message, more.cause === undefined ? undefined : { cause: more.cause })
+    this.name = 'TidemarkError'
+    this.code = code
+    this.detail = more.detail
+    this.hint = more.hint
+  }
+
+  /** Code, sentence, detail and hint, one a line, as the command line prints it. */
+  explain(): string {
+    return [`${this.code}: ${this.message}`, this.detail, this.hint === undefined ? undefined : `hint: ${this.hint}`]
+      .filter((line) => line !== undefined)
+      .join('\n')
+  }
+}
+
+/** The code of an error, or undefined when it is none of ours. */
+export function codeOf(error: unknown): ErrorCode | undefined {
+  return error instanceof TidemarkError ? error.code : undefined
+}
+
+/** One line for a log, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

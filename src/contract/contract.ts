@@ -1,0 +1,189 @@
+/**
+ * Contracts: what a fact's data means, who owns it, how it travels. A contract is a frozen value that both sides import.
+ */
+import { TidemarkError } from '../base/errors.ts'
+import { type Duration, durationMs } from '../base/time.ts'
+import type { Key } from './key.ts'
+import type { Schema, TypeOf } from './schema.ts'
+
+/** A bounded context: a part of the business with its own language, which owns facts. */
+export interface Context {
+  readonly name: string
+  /** The team that answers for it. */
+  readonly owner: string
+}
+
+/**
+ * @throws TidemarkError NAME_INVALID
+ * @example const orders = context('orders', { owner: 'order-platform' })
+ */
+export function context(name: string, about: { readonly owner: string }): Context {
+  return Object.freeze({ name: checkedName(name, 'context'), owner: about.owner })
+}
+
+const NAME = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/
+
+/** Names become topics, folders and URLs, so they are narrow: lower-case letters, digits and inner dashes. */
+export function checkedName(name: string, what: string): string {
+  if (NAME.test(name) && name.length <= 100) return name
+  throw new TidemarkError('NAME_INVALID', `"${name}" is not a name for a ${what}`, {
+    hint: 'Use lower-case letters, digits and dashes, such as "orders-once" (at most 100).',
+  })
+}
+
+/** A contract's topic may have dots as well, as Kafka's may; it has no slash, because `topic/partition` is a key everywhere. */
+export function checkedTopic(topic: string): string {
+  if (/^[a-zA-Z0-9._-]{1,200}$/.test(topic) && topic !== '.' && topic !== '..') return topic
+  throw new TidemarkError('NAME_INVALID', `"${topic}" is not a name for a topic`, {
+    hint: 'Use letters, digits, dots, dashes and underscores (at most 200).',
+  })
+}
+
+export type Events = { readonly [type: string]: Schema<unknown> }
+type Fields<S> = S extends Schema<infer T> ? T : never
+/** `{ OrderPlaced: Schema<P> }` becomes `{ type: 'OrderPlaced' } & P`, so that a switch on `type` is exhaustive. */
+export type EventOf<E extends Events> = { [T in keyof E & string]: { readonly type: T } & Fields<E[T]> }[keyof E & string]
+/** A fact on its way to a contract: its key and its event. */
+export interface Translated<K, V> {
+  readonly key: K
+  readonly value: V
+}
+/** One maker an event type: `stock.make.Reserved(key, fields)`. */
+export type Make<K, E extends Events> = {
+  readonly [T in keyof E & string]: (key: K, fields: Fields<E[T]>) => Translated<K, { readonly type: T } & TypeOf<E[T]>>
+}
+
+/** Envelope fields that are read from the value, for producers that send no CloudEvents headers. */
+export interface EnvelopeFields<V> {
+  readonly id?: (event: V) => string
+  /** Business time, ms since 1970. */
+  readonly time?: (event: V) => number
+  readonly sequence?: (event: V) => number
+}
+
+export interface Contract<Name extends string, K, V, M = unknown> {
+  readonly name: Name
+  readonly owner: Context
+  readonly meaning: string
+  readonly version: number
+  readonly topic: string
+  readonly partitions: number
+  readonly key: Key<K>
+  readonly events: Events
+  /** `events`: every fact counts, the topic is kept by time. `state`: the last fact of a key counts, the topic is compacted. */
+  readonly exchange: 'events' | 'state'
+  readonly sequence: 'per key' | 'none'
+  readonly envelope: EnvelopeFields<V>
+  readonly sources: readonly string[]
+  readonly reasons: { readonly [type: string]: { readonly field: string; readonly codes: readonly string[] } }
+  readonly unknownEvents: 'dead-letter' | 'ignore'
+  /** ms; -1 keeps records for ever. */
+  readonly retentionMs: number
+  readonly make: M
+  readonly _value?: V
+}
+
+/** Any contract, where its types do not matter. */
+export type AnyContract = Contract<string, unknown, { readonly type: string }>
+
+export interface ContractTerms<E extends Events, K> {
+  /** The context whose facts these are; no other may publish them. */
+  readonly owner: Context
+  /** One sentence that both sides agree on. */
+  readonly meaning: string
+  /** The version of the meaning: a whole number from 1. */
+  readonly version: number
+  readonly topic: string
+  /** Partitions of the topic where tidemark makes it. Default 4. */
+  readonly partitions?: number
+  readonly key: Key<K>
+  readonly events: E
+  /** Default `events`. */
+  readonly exchange?: 'events' | 'state'
+  /** How the topic is kept; follows from `exchange` and may only repeat it. */
+  readonly cleanup?: 'delete' | 'compact'
+  /** `per key`: each key's facts are numbered 1, 2, 3 without holes. Default `none`. */
+  readonly sequence?: 'per key' | 'none'
+  readonly envelope?: EnvelopeFields<EventOf<E>>
+  /** Values of `ce_source` that are accepted. Default `/<owner>`. */
+  readonly sources?: readonly string[]
+  /** Closed lists of reason codes: for an event type, the field that holds the reason and the codes that it may have. */
+  readonly reasons?: { readonly [T in keyof E]?: { readonly field: string; readonly codes: readonly string[] } }
+  /** What happens to an event of a type that is not in `events`. Default `dead-letter`. */
+  readonly unknownEvents?: 'dead-letter' | 'ignore'
+  /** How long records stay in the topic. Default: for ever. */
+  readonly retention?: Duration | 'forever'
+}
+
+/**
+ * Declares a contract.
+ * @throws TidemarkError CONTRACT_INVALID, NAME_INVALID
+ * @example
+ * const orderLifecycle = contract('order-lifecycle', {
+ *   owner: orders, version: 1, topic: 'orders.lifecycle.v1', key: text, sequence: 'per key',
+ *   meaning: 'what a customer has committed to, and what ended it', events: { OrderPlaced, OrderCancelled },
+ * })
+ */
+export function contract<const Name extends string, E extends Events, K>(
+  name: Name,
+  terms: ContractTerms<E, K>,
+): Contract<Name, K, EventOf<E>, Make<K, E>> {
+  const refuse = (problem: string, hint: string): never => {
+    throw new TidemarkError('CONTRACT_INVALID', `contract "${name}" ${problem}`, { hint })
+  }
+  checkedName(name, 'contract')
+  const exchange = terms.exchange ?? 'events'
+  if (terms.key === undefined) refuse('has no key', 'Say what its facts are about: key: text, or key: compound("sku", "region").')
+  if (!Number.isInteger(terms.version) || terms.version < 1) refuse(`has version ${terms.version}`, 'Versions of a meaning are 1, 2, 3.')
+  if (exchange === 'events' && terms.cleanup === 'compact') {
+    refuse('carries events on a compacted topic', 'Compaction would drop events of a key. Carry the state instead (exchange: "state").')
+  }
+  if (exchange === 'state' && terms.cleanup === 'delete') {
+    refuse(
+      'carries state on a topic that is not compacted',
+      'Retention would drop keys that did not change lately. Leave out cleanup: "delete".',
+    )
+  }
+  const partitions = terms.partitions ?? 4
+  if (!Number.isInteger(partitions) || partitions < 1) refuse(`has ${partitions} partitions`, 'A topic has 1 partition or more.')
+  const types = Object.keys(terms.events)
+  if (types.length === 0) refuse('has no events', 'Name at least one event with its schema.')
+  for (const type of types) checkedEvent(type, terms.events[type] as Schema<unknown>, refuse)
+  for (const type of Object.keys(terms.reasons ?? {})) {
+    if (!types.includes(type)) refuse(`lists reasons for "${type}", which is none of its events`, `Its events are ${types.join(', ')}.`)
+  }
+  const make = Object.fromEntries(
+    types.map((type) => [type, (key: K, fields: object) => ({ key, value: { type, ...fields } })]),
+  ) as unknown as Make<K, E>
+  return Object.freeze({
+    name,
+    owner: terms.owner,
+    meaning: terms.meaning,
+    version: terms.version,
+    topic: checkedTopic(terms.topic),
+    partitions,
+    key: terms.key,
+    events: Object.freeze({ ...terms.events }),
+    exchange,
+    sequence: terms.sequence ?? 'none',
+    envelope: Object.freeze({ ...terms.envelope }),
+    sources: Object.freeze([...(terms.sources ?? [`/${terms.owner.name}`])]),
+    reasons: Object.freeze({ ...terms.reasons }) as Contract<Name, K, EventOf<E>>['reasons'],
+    unknownEvents: terms.unknownEvents ?? 'dead-letter',
+    retentionMs: terms.retention === undefined || terms.retention === 'forever' ? -1 : durationMs(terms.retention, 'retention'),
+    make: Object.freeze(make),
+  })
+}
+
+function checkedEvent(type: string, schema: Schema<unknown>, refuse: (problem: string, hint: string) => never): void {
+  const short = schema.name.slice(schema.name.lastIndexOf('.') + 1)
+  if (short !== type)
+    refuse(`calls "${short}" by another name, "${type}"`, 'An event is known by the name of its Avro record on the wire: use the same one.')
+  const fields = (schema.avro as { fields?: readonly { name?: unknown }[] }).fields ?? []
+  if (fields.some((field) => field.name === 'type')) {
+    refuse(
+      `has an event "${type}" with a field named "type"`,
+      '"type" tells events apart in code. Name the field for what it is, such as "orderType".',
+    )
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * The envelope: identity, times and origin of a fact as CloudEvents headers (binary mode of the Kafka binding), plus tidemark's own.
+ * Names and texts are fixed here, once; `runtime/envelope.ts` reads and writes them as bytes.
+ */
+import { sha256Hex128 } from '../base/sha256.ts'
+
+/** Header names. Business time is the record's timestamp as well, which is what drives stream time. */
+export const HEADER = {
+  specVersion: 'ce_specversion',
+  id: 'ce_id',
+  /** `<context>.<Event>` */
+  type: 'ce_type',
+  /** `/<context>` */
+  source: 'ce_source',
+  /** Business time, RFC 3339. */
+  time: 'ce_time',
+  /** When the source committed the fact, RFC 3339: ages count from here. */
+  recordedTime: 'ce_recordedtime',
+  subject: 'ce_subject',
+  partitionKey: 'ce_partitionkey',
+  /** Sixteen digits with zeros in front, because the CloudEvents extension orders them as texts. */
+  sequence: 'ce_sequence',
+  correlationId: 'ce_correlationid',
+  causationId: 'ce_causationid',
+  contractVersion: 'ce_contractversion',
+  /** On inbox records: the source record behind them, `topic/partition@offset`. */
+  origin: 'tm_origin',
+  /** On control records of an inbox: progress, decision or cut. */
+  kind: 'tm_kind',
+} as const
+
+export const SPEC_VERSION = '1.0'
+
+/** Sequences are whole numbers below 10^16. */
+export function sequenceText(sequence: number): string {
+  return String(sequence).padStart(16, '0')
+}
+
+/** Milliseconds as RFC 3339 in UTC; undefined outside the years that it can write. */
+export function timeText(ms: number): string | undefined {
+  return Number.isFinite(ms) && ms >= -62_135_596_800_000 && ms < 253_402_300_800_000 ? new Date(ms).toISOString() : undefined
+}
+
+/** The inverse of `timeText`, for any RFC 3339 time; undefined when it is none. */
+export function parseTime(text: string): number | undefined {
+  const ms = Date.parse(text)
+  return Number.isNaN(ms) ? undefined : ms
+}
+
+/** The id of the `index`-th fact that a step makes of a cause: the first 128 bits of SHA-256, hex. The same in every replay. */
+export function derivedId(causeId: string, step: string, index: number): string {
+  return sha256Hex128(`${causeId}/${step}/${index}`)
+}
+
+/** Where a record lies, as people write it. */
+export function originText(topic: string, partition: number, offset: number): string {
+  return `${topic}/${partition}@${offset}`
+}

@@ -1,0 +1,127 @@
+/**
+ * Keys: what a record is about, as a value, as bytes and as text. The bytes decide the partition; the text is the same in URLs, on the
+ * command line and in logs. Text keys are UTF-8; compound keys join their parts by `|`, with `\` and `|` escaped by `\`.
+ */
+import { binary } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import type { Schema } from './schema.ts'
+
+export interface Key<K> {
+  readonly kind: 'text' | 'compound' | 'avro'
+  /** Names of the parts, in order; empty for keys that have none. */
+  readonly parts: readonly string[]
+  /** The schema of an Avro key. */
+  readonly schema: Schema<K> | undefined
+  /** Carries `K` for the compiler; never set. */
+  readonly _key?: K
+}
+
+/** A key that is one text. */
+export const text: Key<string> = Object.freeze({ kind: 'text', parts: [], schema: undefined })
+
+/**
+ * A key of several texts, in the order given.
+ * @throws TypeError without parts, or when a part is named twice
+ * @example compound('sku', 'region') // { sku: '85123A', region: 'EU' } is "85123A|EU"
+ */
+export function compound<const Parts extends readonly string[]>(...parts: Parts): Key<{ readonly [P in Parts[number]]: string }> {
+  if (parts.length === 0) throw new TypeError('compound() needs the name of at least one part')
+  if (new Set(parts).size !== parts.length) throw new TypeError(`compound() names a part twice: ${parts.join(', ')}`)
+  return Object.freeze({ kind: 'compound', parts: Object.freeze([...parts]), schema: undefined })
+}
+
+/** A key that is a record, in Confluent's wire format. Its bytes hold a schema id, so all who write the topic must share one schema source. */
+export function avroKey<K>(schema: Schema<K>): Key<K> {
+  return Object.freeze({ kind: 'avro', parts: [], schema })
+}
+
+/** Bytes and text of the keys of one `Key`. */
+export interface KeyCodec<K> {
+  /** @throws TidemarkError KEY_INVALID */
+  encode(key: K): Buffer
+  /** @throws TidemarkError KEY_INVALID */
+  decode(bytes: Buffer, start: number, end: number): K
+  /** For people and URLs. */
+  toText(key: K): string
+  /** @throws TidemarkError KEY_INVALID */
+  fromText(text: string): K
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+/** Text and compound keys need nothing from outside. Avro keys are wrapped by whoever has the serdes. */
+export function keyCodec(key: Key<unknown>): KeyCodec<unknown> {
+  return key.kind === 'text' ? textCodec : compoundCodec(key.parts)
+}
+
+const textCodec: KeyCodec<unknown> = {
+  encode: (key) => {
+    if (typeof key !== 'string') throw invalid(`a text key must be a string, not ${kindOf(key)}`)
+    return Buffer.from(key, 'utf8')
+  },
+  decode: readText,
+  toText: (key) => key as string,
+  fromText: (written) => written,
+}
+
+function readText(bytes: Buffer, start: number, end: number): string {
+  // Keys are short and mostly ASCII: latin1 is the fast path, and wrong only where a byte is above 0x7f.
+  for (let i = start; i < end; i++) {
+    if ((bytes[i] as number) < 0x80) continue
+    try {
+      return decoder.decode(bytes.subarray(start, end))
+    } catch {
+      throw invalid('a key is not valid UTF-8')
+    }
+  }
+  return binary(bytes, start, end)
+}
+
+function compoundCodec(parts: readonly string[]): KeyCodec<unknown> {
+  const join = (key: unknown): string => {
+    if (typeof key !== 'object' || key === null)
+      throw invalid(`a compound key must be an object with ${parts.join(', ')}, not ${kindOf(key)}`)
+    const values: string[] = []
+    for (const part of parts) {
+      const value = (key as Record<string, unknown>)[part]
+      if (typeof value !== 'string') throw invalid(`part "${part}" of a compound key must be a string, not ${kindOf(value)}`)
+      values.push(/[\\|]/.test(value) ? value.replace(/[\\|]/g, '\\$&') : value)
+    }
+    return values.join('|')
+  }
+  const split = (written: string): unknown => {
+    const values: string[] = []
+    let value = ''
+    for (let i = 0; i < written.length; i++) {
+      const char = written[i] as string
+      if (char === '\\') {
+        i += 1
+        const escaped = written[i]
+        if (escaped !== '\\' && escaped !== '|') throw invalid('a compound key escapes something else than \\ or |')
+        value += escaped
+      } else if (char === '|') {
+        values.push(value)
+        value = ''
+      } else value += char
+    }
+    values.push(value)
+    if (values.length !== parts.length) {
+      throw invalid(`a compound key has ${values.length} parts instead of ${parts.length} (${parts.join('|')})`)
+    }
+    return Object.fromEntries(parts.map((part, i) => [part, values[i]]))
+  }
+  return {
+    encode: (key) => Buffer.from(join(key), 'utf8'),
+    decode: (bytes, start, end) => split(readText(bytes, start, end)),
+    toText: join,
+    fromText: split,
+  }
+}
+
+function invalid(sentence: string): TidemarkError {
+  return new TidemarkError('KEY_INVALID', sentence)
+}
+
+function kindOf(value: unknown): string {
+  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
+}

@@ -1,0 +1,41 @@
+/** A value type with its Avro schema. `schemas/<context>/*.avsc` is the truth; `tidemark types` writes one of these for each file. */
+import type { AvroSchema } from '../base/avro.ts'
+import { readSchema } from '../base/avro-read.ts'
+import { TidemarkError } from '../base/errors.ts'
+
+/**
+ * @typeParam T what a value of this schema is in TypeScript
+ */
+export interface Schema<T> {
+  /** The record's full name, such as `orders.OrderPlaced`. */
+  readonly name: string
+  readonly avro: AvroSchema
+  /** Carries `T` for the compiler; never set. */
+  readonly _type?: T
+}
+
+export type TypeOf<S> = S extends Schema<infer T> ? T : never
+
+declare const brand: unique symbol
+
+/**
+ * A value that the compiler keeps apart from all others of its kind: allocatable stock is not physical stock, though both are numbers.
+ * It is an ordinary `T` at run time. Arithmetic gives a plain `T` again, and `as` says what the result means.
+ * @example
+ * type PhysicalQuantity = Branded<number, 'PhysicalQuantity'>
+ * const counted = 12 as PhysicalQuantity
+ */
+export type Branded<T, Name extends string> = T & { readonly [brand]: Name }
+
+/**
+ * Makes a schema value from an Avro record schema. Usually generated.
+ * @throws TidemarkError SCHEMA_INVALID when it is not a named record, or when it is one that a hostile record could abuse
+ * @example const Reserved = schema<{ quantity: number }>({ type: 'record', name: 'Reserved', fields: [{ name: 'quantity', type: 'int' }] })
+ */
+export function schema<T>(avro: AvroSchema): Schema<T> {
+  const type = readSchema(avro)
+  if (type.kind !== 'record') {
+    throw new TidemarkError('SCHEMA_INVALID', 'a schema must be an Avro record with a name', { detail: `It is of type "${type.kind}".` })
+  }
+  return Object.freeze({ name: type.name, avro })
+}
