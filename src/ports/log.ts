@@ -1,0 +1,238 @@
+/**
+ * The log: the only view of Kafka, or of what stands in for it, that the runtime has.
+ *
+ * A driver promises what `testing/log-suite` proves: order per partition, idempotent appends, atomic transactions with fencing,
+ * commits refused from owners of an older generation, read_committed, and positions that are never reset in silence.
+ * Calls end with a `TidemarkError` or with one of the outcomes named here; they never retry what might have happened already,
+ * except by sending the same bytes again.
+ */
+import type { TidemarkError } from '../base/errors.ts'
+import type { Clock, Random } from './clock.ts'
+import type { Codecs, EncodedBatch, RecordBatch } from './record-batch/index.ts'
+
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+/** `topic/partition`, the key of every map over partitions. Topic names have no slash. */
+export type PartitionName = string
+/** For each partition the offset of the next record: to be read, or to be written. */
+export type Positions = ReadonlyMap<PartitionName, number>
+
+export function partitionName(topic: string, partition: number): PartitionName {
+  return `${topic}/${partition}`
+}
+
+export function topicPartition(name: PartitionName): TopicPartition {
+  const slash = name.lastIndexOf('/')
+  return { topic: name.slice(0, slash), partition: Number(name.slice(slash + 1)) }
+}
+
+export interface TopicSpec {
+  readonly name: string
+  readonly partitions: number
+  /** Keep the last value of each key (`compact`), or everything until retention removes it (`delete`). */
+  readonly cleanup: 'compact' | 'delete'
+  /** Age at which records may be removed, ms; -1 keeps them for ever. Ignored by compacted topics. */
+  readonly retentionMs: number
+  /** How long a tombstone is kept for slow readers of a compacted topic, ms. */
+  readonly tombstoneMs?: number
+}
+
+export interface TopicDescription {
+  readonly name: string
+  /** Another id under the same name means that the topic was deleted and made again. */
+  readonly id: string
+  readonly partitions: number
+  readonly cleanup: 'compact' | 'delete'
+  readonly retentionMs: number
+  readonly tombstoneMs: number
+}
+
+/** Where in a partition: its first record, behind its last, behind its last decided one, or at the first record not older than a time. */
+export type OffsetAt = 'start' | 'high' | 'stable' | { readonly time: number }
+
+/** `committed` hides records of open and aborted transactions, and waits at the first open one. */
+export type Isolation = 'committed' | 'uncommitted'
+
+export type Fetched = FetchedBatches | FetchedGap | FetchFailed
+export interface FetchedBatches {
+  readonly kind: 'batches'
+  readonly partition: PartitionName
+  /** Data only, in order, whole batches: the first may begin before the position. No control batches, nothing aborted. */
+  readonly batches: readonly RecordBatch[]
+  /** The position after everything that was looked at, so also after aborted, control and empty batches. */
+  readonly next: number
+  /** Behind the last record, open transactions included. */
+  readonly high: number
+  /** Behind the last decided record. */
+  readonly stable: number
+  readonly logStart: number
+}
+/** The position lies before the first record kept, or after the end. Never answered with other records. */
+export interface FetchedGap {
+  readonly kind: 'gap'
+  readonly partition: PartitionName
+  readonly position: number
+  readonly logStart: number
+  readonly high: number
+}
+/** This partition cannot be read on, such as for a damaged batch (LOG_CORRUPT); others can. */
+export interface FetchFailed {
+  readonly kind: 'failed'
+  readonly partition: PartitionName
+  readonly error: TidemarkError
+}
+
+export interface Reader {
+  /** Replaces what is read and from where. Partitions keep no position of their own: the caller owns them all. */
+  assign(positions: Positions): void
+  /** Partitions left out of the next polls until another call. */
+  pause(partitions: ReadonlySet<PartitionName>): void
+  /**
+   * What has come, at most about `bytes` (at least one batch where there is one). Waits up to `waitMs` when there is nothing.
+   * The read position of a partition moves to `next` with each answer. One poll at a time.
+   */
+  poll(options: { bytes: number; waitMs: number; signal?: AbortSignal }): Promise<Fetched[]>
+  close(): Promise<void>
+}
+
+/** Who a member is, in one generation of its group. Commits are refused unless it is still so. */
+export interface Identity {
+  readonly member: string
+  readonly generation: number
+  readonly instance: string | undefined
+}
+
+export interface GroupMember {
+  readonly member: string
+  readonly instance: string | undefined
+  readonly userData: Uint8Array
+}
+export interface Assignment {
+  readonly partitions: readonly TopicPartition[]
+  readonly userData: Uint8Array
+}
+
+export interface JoinOptions {
+  /** A name that survives restarts, so that a restart moves nothing; undefined for a member that comes and goes. */
+  readonly instance: string | undefined
+  /** What this member tells the leader; asked anew at every rebalance. */
+  readonly userData: () => Uint8Array
+  /** Run by the leader: a pure function of all members. */
+  readonly assign: (members: readonly GroupMember[]) => ReadonlyMap<string, Assignment>
+  /** How long a silent member is waited for, ms. */
+  readonly sessionMs: number
+}
+
+export type GroupEvent =
+  | {
+      readonly kind: 'assigned'
+      readonly identity: Identity
+      readonly partitions: readonly TopicPartition[]
+      readonly userData: Uint8Array
+    }
+  /** Partitions are about to move. The group waits until `done` is called: commit what is finished, with the old identity, first. */
+  | { readonly kind: 'revoking'; readonly done: () => void }
+  /** Membership is gone, and others may own the partitions already: write nothing more. The member joins again by itself. */
+  | { readonly kind: 'lost'; readonly error: TidemarkError }
+
+export interface Membership {
+  /** The next event; waits for it. One waiter at a time. */
+  next(signal: AbortSignal): Promise<GroupEvent>
+  /** Time since the group last confirmed this member, ms by the monotonic clock. */
+  heartbeatAge(): number
+  /** Asks for a rebalance, for a change that only `userData` shows. */
+  rejoin(): void
+  /** Leaves. With `keep` the group expects this instance back and moves nothing. */
+  leave(options: { keep: boolean }): Promise<void>
+}
+
+export interface GroupPositions {
+  readonly group: string
+  /** Undefined for positions that no group of members guards, such as a feed's or a replay's. */
+  readonly identity: Identity | undefined
+  readonly positions: Positions
+}
+
+/**
+ * How a commit ended. After anything but `committed` the writer is dead: open a new one, drop what was not committed, restore.
+ * `in-doubt` means that the records may or may not become visible; opening the next writer of the same id decides it.
+ */
+export type CommitOutcome =
+  | { readonly kind: 'committed' }
+  | { readonly kind: 'rejected' | 'fenced' | 'aborted' | 'in-doubt'; readonly error: TidemarkError }
+
+/**
+ * A transactional, idempotent producer. Opening one fences every earlier holder of its id and ends the transaction it left open.
+ * A transaction begins with the first append after the last commit.
+ */
+export interface Writer {
+  readonly id: string
+  /**
+   * Adds a batch to a partition, after every batch appended to it before. The driver stamps it; the same bytes are sent again when an
+   * answer is lost. Rejects when it could not be written: the writer is dead then, as after a failed commit.
+   */
+  append(partition: PartitionName, batch: EncodedBatch): Promise<{ readonly base: number; readonly next: number }>
+  /** Makes all appends since the last commit visible together with the positions, or none of them. */
+  commit(positions: readonly GroupPositions[]): Promise<CommitOutcome>
+  /** Hides all appends since the last commit for ever. */
+  abort(): Promise<void>
+  close(): Promise<void>
+}
+
+/** A producer without transactions: what is appended is visible when `append` resolves. For at-least-once. */
+export interface PlainWriter {
+  append(partition: PartitionName, batch: EncodedBatch): Promise<{ readonly base: number; readonly next: number }>
+  close(): Promise<void>
+}
+
+/** What a driver does and does not do, read by the log suite. A feature that is missing names the reason. */
+export interface LogManifest {
+  readonly name: string
+  readonly transactions: true | string
+  readonly groups: true | string
+  readonly trim: true | string
+  readonly compaction: true | string
+  /** Survives the end of its process. */
+  readonly durable: true | string
+}
+
+export interface Log {
+  readonly manifest: LogManifest
+  /** Topics that exist among `names`; the others are left out. All topics without `names`. */
+  describe(names?: readonly string[]): Promise<TopicDescription[]>
+  /**
+   * Makes topics that are missing and verifies those that exist.
+   * @throws TidemarkError TOPIC_MISMATCH when one exists with other partitions or another cleanup
+   */
+  ensure(specs: readonly TopicSpec[]): Promise<TopicDescription[]>
+  /** @throws TidemarkError TOPIC_UNKNOWN */
+  offsets(partitions: readonly PartitionName[], at: OffsetAt): Promise<Positions>
+  reader(isolation: Isolation): Reader
+  join(group: string, options: JoinOptions): Promise<Membership>
+  /**
+   * Committed positions; a partition without one is left out, and never answered with "latest".
+   * `unstable` while a transaction that carries positions of these partitions is open: fence its writer, or ask again.
+   */
+  committed(group: string, partitions: readonly PartitionName[]): Promise<Positions | 'unstable'>
+  writer(id: string): Promise<Writer>
+  plainWriter(): Promise<PlainWriter>
+  /** Ends open transactions of writers whose id starts with `prefix`, but for the `live` ones: they belong to dead members. */
+  fence(prefix: string, live: ReadonlySet<string>): Promise<void>
+  /**
+   * Commits positions outside a transaction (at-least-once).
+   * @throws TidemarkError COMMIT_REJECTED when the identity is not current
+   */
+  commitPositions(positions: GroupPositions): Promise<void>
+  /** Removes records before an offset. What was read before stays readable only to those who have it. */
+  trim(partition: PartitionName, before: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** What `start` takes as its log: a driver with its settings, not opened yet. */
+export interface LogDriver {
+  readonly name: string
+  open(parts: { readonly clock: Clock; readonly random: Random; readonly codecs: Codecs }): Promise<{ readonly log: Log; close(): Promise<void> }>
+}
