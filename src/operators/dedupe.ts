@@ -1,0 +1,265 @@
+/**
+ * dedupe: drops what this key has already brought. Its mark, the effects behind it and the position are committed together, so a crash
+ * never leaves a mark without its effect: that order is what loses events in systems that mark first.
+ *
+ * Two identities, because they cost differently:
+ *  - a sequence per key keeps one number a key (and spans while there are holes) and needs no horizon;
+ *  - an id keeps 16 bytes an id for `keep` of stream time, as chunks of up to 64 under the record's key and time bucket. They lie with
+ *    the key's other state, so they are cached, committed and restored with it.
+ */
+import type { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { sha256 } from '../base/sha256.ts'
+import { type Duration, durationMs } from '../base/time.ts'
+import type { StepOptions, Tip } from '../topology/builder.ts'
+import type { Fact, Incoming, KeyedNode, RowFormat, StoreSpec } from '../topology/node.ts'
+import { hasSpan, readSpans, type Spans, withNumber, writeSpans } from './spans.ts'
+
+export interface DedupeOptions<V, K> extends StepOptions {
+  /**
+   * What makes two facts the same: their event `id`, or their key and `sequence`.
+   * Default: `sequence` where the contract numbers the facts of a key, else `id`.
+   */
+  readonly by?: 'id' | 'sequence'
+  /** An identity of your own, instead of `by`. */
+  readonly id?: (value: V, fact: Fact<K>) => string
+  /** A sequence of your own, for streams without a contract. */
+  readonly sequence?: (value: V, fact: Fact<K>) => number
+  /** How long an id is remembered after it was first seen, in stream time. Default '1d'. Sequences need none. */
+  readonly keep?: Duration
+}
+
+export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, unknown>, reads: readonly string[] | undefined): Tip {
+  const { shape } = tip
+  const bySequence =
+    options.sequence !== undefined ||
+    (options.id === undefined && (options.by ?? (shape.language?.sequence === 'per key' ? 'sequence' : 'id')) === 'sequence')
+  const custom = options.id ?? options.sequence
+  const node = bySequence
+    ? seenBySequence(step, options.sequence)
+    : seenById(step, options.id, durationMs(options.keep ?? '1d', `keep of step "${step}"`))
+  return tip.draft.add(
+    step,
+    {
+      ...node,
+      kind: 'keyed',
+      operator: 'dedupe',
+      from: [tip.from],
+      emits: shape,
+      keeps: false,
+      wall: false,
+      identity: true,
+      wake: undefined,
+      page: undefined,
+      reads: custom === undefined ? [] : reads,
+      passes: true,
+    },
+    options,
+    tip.facts,
+  )
+}
+
+type Parts = Pick<KeyedNode, 'store' | 'run' | 'parked'>
+
+const store = (step: string, rows: RowFormat, keepMs: number | undefined): StoreSpec => ({
+  name: step,
+  rows,
+  ranged: false,
+  expires: keepMs === undefined ? undefined : { keepMs },
+  marks: true,
+  view: undefined,
+  revision: 1,
+})
+
+// --- by sequence ---------------------------------------------------------------------------------------------------------------
+
+/** All numbers up to a number, or that and spans beyond it. */
+type Seen = number | { readonly through: number; readonly spans: Spans }
+
+/** Holes in one key's sequence that are remembered one by one; a source with more is broken, and its records are answered as failures. */
+const HOLES_MAX = 1_000
+
+const seenFormat: RowFormat = {
+  write: (value, into) => {
+    const seen = value as Seen
+    const through = typeof seen === 'number' ? seen : seen.through
+    into.uvarint(through)
+    writeSpans(typeof seen === 'number' ? [] : seen.spans, through, into)
+  },
+  read: (bytes): Seen => {
+    const through = bytes.uvarint()
+    const spans = readSpans(through, bytes)
+    return spans.length === 0 ? through : { through, spans }
+  },
+}
+
+function seenBySequence(step: string, sequence: ((value: unknown, fact: Fact) => number) | undefined): Parts {
+  return {
+    store: store(step, seenFormat, undefined),
+    parked: undefined,
+    run: (incoming, scope, out, count) => {
+      const n = sequenceOf(incoming, sequence)
+      const seen = (scope.get() ?? 0) as Seen
+      const through = typeof seen === 'number' ? seen : seen.through
+      const spans = typeof seen === 'number' ? [] : seen.spans
+      if (n <= through || hasSpan(spans, n)) {
+        count('duplicate')
+        return
+      }
+      if (n === through + 1 && spans.length === 0) scope.put(n)
+      else {
+        const joined = withNumber(spans, n)
+        if (joined.length > 2 * HOLES_MAX) {
+          throw new TidemarkError('SCOPE_TOO_LARGE', `a key's sequence has more than ${HOLES_MAX} holes`, {
+            detail: `Step "${step}" met number ${n} after ${through}.`,
+          })
+        }
+        // What has become contiguous is one number again.
+        scope.put(joined[0] === through + 1 ? settle(joined) : { through, spans: joined })
+      }
+      out.same()
+    },
+  }
+}
+
+function settle(spans: Spans): Seen {
+  const through = spans[1] as number
+  return spans.length === 2 ? through : { through, spans: spans.slice(2) }
+}
+
+/** @throws TidemarkError ENVELOPE_INVALID */
+export function sequenceOf(incoming: Incoming, sequence: ((value: unknown, fact: Fact) => number) | undefined): number {
+  const n = sequence === undefined ? incoming.sequence : sequence(incoming.value, incoming)
+  if (n !== undefined && Number.isSafeInteger(n) && n >= 1) return n
+  throw new TidemarkError('ENVELOPE_INVALID', n === undefined ? 'a fact has no sequence' : `a fact has sequence ${n}`, {
+    detail: 'Sequences are whole numbers from 1.',
+    hint: 'Send it in the header ce_sequence, or say where it is: envelope: { sequence } of the contract, or sequence of the step.',
+  })
+}
+
+// --- by id ---------------------------------------------------------------------------------------------------------------------
+
+const CHUNK_MAX = 64
+
+/** Up to 64 ids of 128 bits. Grows in place: the step that adds an id does nothing afterwards that could fail. */
+class Marks {
+  words: Int32Array
+  count: number
+
+  constructor(words: Int32Array, count: number) {
+    this.words = words
+    this.count = count
+  }
+
+  has(a: number, b: number, c: number, d: number): boolean {
+    const { words } = this
+    for (let i = 0, end = this.count * 4; i < end; i += 4)
+      if (words[i] === a && words[i + 1] === b && words[i + 2] === c && words[i + 3] === d) return true
+    return false
+  }
+
+  add(a: number, b: number, c: number, d: number): void {
+    const at = this.count * 4
+    if (at === this.words.length) {
+      const grown = new Int32Array(Math.min(this.words.length * 2, CHUNK_MAX * 4))
+      grown.set(this.words)
+      this.words = grown
+    }
+    this.words[at] = a
+    this.words[at + 1] = b
+    this.words[at + 2] = c
+    this.words[at + 3] = d
+    this.count += 1
+  }
+}
+
+const marksFormat: RowFormat = {
+  write: (value, into: ByteWriter) => {
+    const { words, count } = value as Marks
+    into.reserve(count * 16)
+    for (let i = 0; i < count * 4; i++) into.at = into.buffer.writeInt32BE(words[i] as number, into.at)
+  },
+  read: (bytes: ByteReader) => {
+    const count = (bytes.end - bytes.at) / 16
+    const words = new Int32Array(Math.max(16, count * 4))
+    for (let i = 0; i < count * 4; i++) words[i] = bytes.u32() | 0
+    return new Marks(words, count)
+  },
+}
+
+function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | undefined, keepMs: number): Parts {
+  const subs = new Map<number, string>()
+  const subOf = (bucket: number, chunk: number): string => {
+    let sub = subs.get(bucket)
+    if (sub === undefined) {
+      if (subs.size > 64) subs.clear()
+      sub = String.fromCharCode((bucket >>> 24) & 255, (bucket >>> 16) & 255, (bucket >>> 8) & 255, bucket & 255)
+      subs.set(bucket, sub)
+    }
+    return chunk === 0 ? sub : sub + String.fromCharCode(chunk >>> 8, chunk & 255)
+  }
+  return {
+    store: store(step, marksFormat, keepMs),
+    parked: undefined,
+    run: (incoming, scope, out, count) => {
+      fingerprint(id === undefined ? incoming.id : id(incoming.value, incoming))
+      const [a, b, c, d] = print as unknown as readonly [number, number, number, number]
+      let last: Marks | undefined
+      let lastSub = subOf(scope.bucket, 0)
+      for (const bucket of scope.buckets) {
+        for (let chunk = 0; ; chunk++) {
+          const sub = subOf(bucket, chunk)
+          const marks = scope.get(sub) as Marks | undefined
+          if (bucket === scope.bucket) {
+            lastSub = sub
+            last = marks
+          }
+          if (marks === undefined) break
+          if (marks.has(a, b, c, d)) {
+            count('duplicate')
+            return
+          }
+          if (marks.count < CHUNK_MAX) break
+        }
+      }
+      last ??= new Marks(new Int32Array(16), 0)
+      last.add(a, b, c, d)
+      scope.put(last, lastSub)
+      out.same()
+    },
+  }
+}
+
+/** The identity last fingerprinted, as four signed words. */
+const print = new Int32Array(4)
+
+/** 128 bits of an identity: a hex id or a UUID as it is, anything else by SHA-256. */
+function fingerprint(id: string): void {
+  if (id.length === 32 && hexWords(id)) return
+  if (id.length === 36 && id[8] === '-' && hexWords(id.replaceAll('-', ''))) return
+  print.set(sha256(Buffer.from(id, 'utf8')).subarray(0, 4))
+}
+
+function hexWords(id: string): boolean {
+  if (id.length !== 32) return false
+  for (let word = 0; word < 4; word++) {
+    let value = 0
+    for (let i = word * 8; i < word * 8 + 8; i++) {
+      const code = id.charCodeAt(i)
+      // 0-9 and a-f only: an upper-case id is another text, so it must not become the same fingerprint by this path.
+      if (code >= 48 && code <= 57) value = (value << 4) | (code - 48)
+      else if (code >= 97 && code <= 102) value = (value << 4) | (code - 87)
+      else return false
+    }
+    print[word] = value
+  }
+  return true
+}
+
+/** For tests and tools: an identity as it is stored. */
+export function fingerprintOf(id: string): Buffer {
+  fingerprint(id)
+  const bytes = Buffer.alloc(16)
+  for (let i = 0; i < 4; i++) bytes.writeInt32BE(print[i] as number, i * 4)
+  return bytes
+}

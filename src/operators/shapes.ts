@@ -1,0 +1,30 @@
+/** What flows along an edge, made from what the user gave: contracts and schemas. */
+import type { AnyContract } from '../contract/contract.ts'
+import type { Key } from '../contract/key.ts'
+import type { Schema } from '../contract/schema.ts'
+import type { Shape, ValueSpec } from '../topology/node.ts'
+
+export function eventValues(contract: AnyContract): ValueSpec {
+  return Object.freeze({ readers: contract.events, tagged: true })
+}
+
+export function plainValue(schema: Schema<unknown>): ValueSpec {
+  return Object.freeze({ readers: Object.freeze({ '': schema }), tagged: false })
+}
+
+export function shapeOf(key: Key<unknown>, value: ValueSpec | undefined, language: AnyContract | undefined): Shape {
+  return Object.freeze({ key, value, language, contexts: language === undefined ? [] : [language.owner.name] })
+}
+
+/** Whether two streams can share a topic: the same key and the same values. */
+export function sameShape(a: Shape, b: Shape): boolean {
+  const schemasOf = (shape: Shape): string =>
+    JSON.stringify(Object.entries(shape.value?.readers ?? {}).map(([name, schema]) => [name, schema.avro]))
+  return (
+    a.language === b.language &&
+    a.key.kind === b.key.kind &&
+    a.key.parts.join('|') === b.key.parts.join('|') &&
+    (a.value === undefined) === (b.value === undefined) &&
+    schemasOf(a) === schemasOf(b)
+  )
+}

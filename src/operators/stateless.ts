@@ -1,0 +1,182 @@
+/** filter, map, flatMap, keyBy, branch, merge, conform: functions of one record, without state. */
+import { TidemarkError } from '../base/errors.ts'
+import type { Context } from '../contract/contract.ts'
+import type { Key } from '../contract/key.ts'
+import type { Schema } from '../contract/schema.ts'
+import type { StepOptions, Tip } from '../topology/builder.ts'
+import type { Fact, Shape } from '../topology/node.ts'
+import { plainValue, sameShape, shapeOf } from './shapes.ts'
+
+type Function2<Result> = (value: unknown, fact: Fact) => Result
+type Reads = readonly string[] | undefined
+
+export function filter(tip: Tip, step: string, keep: Function2<boolean>, options: StepOptions, reads: Reads): Tip {
+  return tip.draft.add(
+    step,
+    {
+      kind: 'step',
+      operator: 'filter',
+      from: [tip.from],
+      emits: tip.shape,
+      rekeys: false,
+      reads,
+      passes: true,
+      run: (incoming, out) => {
+        if (keep(incoming.value, incoming)) out.same()
+      },
+    },
+    options,
+    tip.facts,
+  )
+}
+
+/** Values that a function made have no schema unless one is given, and nothing that stores or sends them may follow then. */
+function made(shape: Shape, value: Schema<unknown> | undefined): Shape {
+  return shapeOf(shape.key, value === undefined ? undefined : plainValue(value), undefined)
+}
+
+export function map(
+  tip: Tip,
+  step: string,
+  to: Function2<unknown>,
+  options: StepOptions & { readonly value?: Schema<unknown> },
+  reads: Reads,
+): Tip {
+  return tip.draft.add(
+    step,
+    {
+      kind: 'step',
+      operator: 'map',
+      from: [tip.from],
+      emits: made(tip.shape, options.value),
+      rekeys: false,
+      reads,
+      run: (incoming, out) => out.value(to(incoming.value, incoming)),
+    },
+    options,
+    tip.facts,
+  )
+}
+
+export function flatMap(
+  tip: Tip,
+  step: string,
+  to: Function2<readonly unknown[]>,
+  options: StepOptions & { readonly value?: Schema<unknown> },
+  reads: Reads,
+): Tip {
+  return tip.draft.add(
+    step,
+    {
+      kind: 'step',
+      operator: 'flatMap',
+      from: [tip.from],
+      emits: made(tip.shape, options.value),
+      rekeys: false,
+      reads,
+      run: (incoming, out) => {
+        for (const value of to(incoming.value, incoming)) out.fact(incoming.key, value)
+      },
+    },
+    options,
+    tip.facts,
+  )
+}
+
+export function keyBy(tip: Tip, step: string, key: Key<unknown>, to: Function2<unknown>, options: StepOptions, reads: Reads): Tip {
+  return tip.draft.add(
+    step,
+    {
+      kind: 'step',
+      operator: 'keyBy',
+      from: [tip.from],
+      emits: Object.freeze({ ...tip.shape, key }),
+      rekeys: true,
+      reads,
+      passes: true,
+      run: (incoming, out) => out.keyed(to(incoming.value, incoming)),
+    },
+    options,
+    tip.facts,
+  )
+}
+
+/** The first branch whose question is answered with yes takes the record; without one it goes nowhere. */
+export function branch(
+  tip: Tip,
+  step: string,
+  branches: { readonly [name: string]: Function2<boolean> },
+  options: StepOptions,
+  reads: Reads,
+): { readonly [name: string]: Tip } {
+  const names = Object.keys(branches)
+  if (names.length === 0)
+    throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" branches nowhere`, { hint: 'Name at least one branch.' })
+  const questions = Object.values(branches)
+  const split = tip.draft.add(
+    step,
+    {
+      kind: 'step',
+      operator: 'branch',
+      from: [tip.from],
+      emits: tip.shape,
+      rekeys: false,
+      reads,
+      passes: true,
+      run: (incoming, out) => {
+        for (let port = 0; port < questions.length; port++) {
+          if (!(questions[port] as Function2<boolean>)(incoming.value, incoming)) continue
+          out.same(port)
+          return
+        }
+      },
+    },
+    options,
+    tip.facts,
+  )
+  return Object.fromEntries(names.map((name, port) => [name, { ...split, from: { id: step, port } }]))
+}
+
+/** Takes over another context's language as it is. It changes nothing, and says so where everybody can read it. */
+export function conform(tip: Tip, step: string, to: Context, why: string): Tip {
+  if (why.trim() === '')
+    throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" conforms without a reason`, {
+      hint: 'Say why this context needs no language of its own.',
+    })
+  return tip.draft.add(
+    step,
+    {
+      kind: 'step',
+      operator: 'conform',
+      from: [tip.from],
+      emits: Object.freeze({ ...tip.shape, contexts: Object.freeze([...tip.shape.contexts, to.name]) }),
+      rekeys: false,
+      reads: [],
+      passes: true,
+      run: (_incoming, out) => out.same(),
+    },
+    {},
+    tip.facts,
+  )
+}
+
+export function merge(tips: readonly Tip[], step: string): Tip {
+  const first = tips[0] as Tip
+  for (const tip of tips) if (!sameShape(first.shape, tip.shape)) throw shapesDiffer(step, 'merges')
+  return first.draft.add(
+    step,
+    { kind: 'merge', operator: 'merge', from: tips.map((tip) => tip.from), emits: first.shape, reads: [], passes: true },
+    {},
+    factsOf(tips),
+  )
+}
+
+export function shapesDiffer(step: string, what: string): TidemarkError {
+  return new TidemarkError('TOPOLOGY_INVALID', `step "${step}" ${what} streams of different keys or values`, {
+    hint: 'Translate them into one contract first, so that they speak one language under one key.',
+  })
+}
+
+export function factsOf(tips: readonly Tip[]): readonly string[] {
+  return [...new Set(tips.flatMap((tip) => tip.facts))].sort()
+}

@@ -1,0 +1,100 @@
+/**
+ * translate: the anti-corruption step. A foreign fact becomes facts of another contract, in that contract's language and under its key;
+ * or is ignored, or rejected, each in so many words.
+ */
+import { TidemarkError } from '../base/errors.ts'
+import type { AnyContract, Translated } from '../contract/contract.ts'
+import type { StepOptions, Tip } from '../topology/builder.ts'
+import type { Count, Fact, Out } from '../topology/node.ts'
+import { eventValues, shapeOf } from './shapes.ts'
+
+/** Says that a fact does not fit what the target means. It is answered as the step's `onError` says. */
+export interface Rejection {
+  readonly rejected: string
+}
+/** Says that a fact, or a part of one, is none of the target's business. It is counted, and that is all. */
+export interface Ignored {
+  readonly ignored: string
+}
+
+/** @example StockReceived: (m) => (m.quantity > 0 ? stock.make.Arrived(...) : reject('a receipt must be positive')) */
+export function reject(reason: string): Rejection {
+  return { rejected: reason }
+}
+
+/**
+ * The reason is a counter's label: say what kind of thing is ignored, not which.
+ * @example OrderPlaced: (order) => order.lines.map((line) => isStock(line) ? stock.make.Reserved(...) : ignore('not a stock code'))
+ */
+export function ignore(reason: string): Ignored {
+  return { ignored: reason }
+}
+
+type Case = (event: unknown, fact: Fact) => unknown
+type Cases = { readonly [type: string]: Case | 'ignore' }
+
+export function translate(
+  tip: Tip,
+  step: string,
+  to: AnyContract,
+  cases: Cases,
+  options: StepOptions,
+  reads: readonly string[] | undefined,
+): Tip {
+  for (const type of Object.keys(tip.shape.language?.events ?? {})) {
+    if (cases[type] === undefined) {
+      throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" has no case for "${type}"`, {
+        hint: `Translate it, or say ${type}: 'ignore'.`,
+      })
+    }
+  }
+  return tip.draft.add(
+    step,
+    {
+      kind: 'step',
+      operator: 'translate',
+      from: [tip.from],
+      emits: shapeOf(to.key, eventValues(to), to),
+      rekeys: true,
+      reads,
+      run: (incoming, out, count) => {
+        const event = incoming.value as { readonly type: string }
+        const translation = cases[event.type]
+        if (translation === undefined) throw new TidemarkError('EVENT_UNKNOWN', `step "${step}" has no case for "${event.type}"`)
+        if (translation === 'ignore') {
+          count('ignored', event.type)
+          return
+        }
+        const result = translation(event, incoming)
+        if (Array.isArray(result)) for (const each of result) place(each, out, count)
+        else place(result, out, count)
+      },
+    },
+    options,
+    tip.facts,
+  )
+
+  function place(result: unknown, out: Out, count: Count): void {
+    if (typeof result === 'object' && result !== null) {
+      if ('value' in result) {
+        const { key, value } = result as Translated<unknown, { readonly type: string }>
+        if (!(value.type in to.events)) {
+          throw new TidemarkError('FACT_FOREIGN', `step "${step}" made "${value.type}", which contract "${to.name}" does not have`)
+        }
+        out.fact(key, value)
+        return
+      }
+      if ('ignored' in result) {
+        count('ignored', (result as Ignored).ignored)
+        return
+      }
+      if ('rejected' in result) {
+        count('rejected', (result as Rejection).rejected)
+        throw new TidemarkError('STEP_REJECTED', (result as Rejection).rejected)
+      }
+    }
+    throw new TypeError(
+      `a translation returned ${result === null ? 'null' : typeof result}: return a fact made by the contract, an array of them, ignore() or reject()`,
+    )
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * The only file that spells names of what tidemark makes on a log: topics, groups, writers. They are hard to change later, since data lies
+ * under them. Dash form, so that one prefixed access rule covers an application.
+ */
+
+/** Rows of a stage's stores, compacted. */
+export function changelogTopic(app: string, stage: string, generation: number): string {
+  return `${app}-${stage}-g${generation}-changelog`
+}
+
+/** Translated facts keyed the target's way, kept for ever. */
+export function inboxTopic(app: string, step: string, generation: number): string {
+  return `${app}-${step}-g${generation}-inbox`
+}
+
+/** Records that failed in a step. */
+export function deadTopic(app: string, step: string, generation: number): string {
+  return `${app}-${step}-g${generation}-dead`
+}
+
+/** What operators decided, and which generation of each stage is live; compacted. */
+export function decisionsTopic(app: string): string {
+  return `${app}-decisions`
+}
+
+/** The group whose committed positions say how far the application is. */
+export function groupOf(app: string): string {
+  return app
+}
+
+/** The group of a generation that is being rebuilt beside the live one. */
+export function rebuildGroup(app: string, stage: string, generation: number): string {
+  return `${app}-${stage}-g${generation}`
+}
+
+/** The transactional id of one worker. */
+export function writerId(app: string, instance: string): string {
+  return `${app}-${instance}`
+}
+
+/** One stage on one partition. */
+export function taskName(stage: string, partition: number): string {
+  return `${stage}/${partition}`
+}

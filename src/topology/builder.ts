@@ -1,0 +1,78 @@
+/**
+ * Appends nodes and hands out positions in the graph. A `Draft` lives only while a topology is being defined; what is left of it is a
+ * frozen `Graph`. Operators add nodes through `Draft.add`; users meet the fluent face in `operators/stream.ts`.
+ */
+import { TidemarkError } from '../base/errors.ts'
+import { checkedName } from '../contract/contract.ts'
+import type { From, Graph, Node, OnError, Shape } from './node.ts'
+
+/** A place in a graph that is being built: an output, and what flows there. */
+export interface Tip {
+  readonly draft: Draft
+  readonly from: From
+  readonly shape: Shape
+  /** Names of the contracts that what flows here descends from. */
+  readonly facts: readonly string[]
+}
+
+type Omitted = 'id' | 'onError' | 'reads' | 'passes'
+/** A node as an operator describes it. */
+export type NodeDraft = {
+  [Kind in Node['kind']]: Omit<Extract<Node, { kind: Kind }>, Omitted> & {
+    readonly reads?: readonly string[] | undefined
+    readonly passes?: boolean
+  }
+}[Node['kind']]
+
+/** What every step may say. */
+export interface StepOptions {
+  /** What happens to a record that fails here. Default: the topology's, which defaults to `dead-letter`. */
+  readonly onError?: OnError
+}
+
+export class Draft {
+  readonly name: string
+  readonly #nodes: Node[] = []
+  readonly #onError: OnError
+
+  constructor(name: string, onError: OnError) {
+    this.name = checkedName(name, 'topology')
+    this.#onError = onError
+  }
+
+  /**
+   * Appends a frozen node.
+   * @throws TidemarkError NAME_INVALID when the step's name is not one, or is taken
+   */
+  add(step: string, node: NodeDraft, options: StepOptions, facts: readonly string[]): Tip {
+    checkedName(step, 'step')
+    const taken = this.#nodes.find((other) => other.id === step)
+    if (taken !== undefined) {
+      throw new TidemarkError('NAME_INVALID', `step "${step}" is named twice`, {
+        detail: `It is a ${taken.operator} and would be a ${node.operator} as well.`,
+        hint: 'A step keeps its state under its name, so every step needs its own.',
+      })
+    }
+    const onError = checkedOnError(options.onError ?? this.#onError, step)
+    const frozen = Object.freeze({ ...node, id: step, onError, reads: node.reads, passes: node.passes ?? false }) as Node
+    this.#nodes.push(frozen)
+    return { draft: this, from: { id: step, port: 0 }, shape: node.emits, facts }
+  }
+
+  graph(): Graph {
+    return Object.freeze({ name: this.name, nodes: Object.freeze([...this.#nodes]) })
+  }
+}
+
+function checkedOnError(onError: OnError, step: string): Node['onError'] {
+  const { retry, then } = typeof onError === 'string' ? { retry: 0, then: onError } : onError
+  if (!['dead-letter', 'park', 'halt'].includes(then)) {
+    throw new TidemarkError('OPTION_INVALID', `onError of step "${step}" is "${String(then)}"`, {
+      hint: 'It is "dead-letter", "park" or "halt".',
+    })
+  }
+  if (!Number.isInteger(retry) || retry < 0 || retry > 100) {
+    throw new TidemarkError('OPTION_INVALID', `step "${step}" would retry ${retry} times`, { hint: 'Retry 0 to 100 times.' })
+  }
+  return Object.freeze({ retry, then })
+}
