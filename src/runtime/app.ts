@@ -1,0 +1,203 @@
+/**
+ * An application: a topology that runs. It makes the plan, sees that topics and codecs are in place, works in one worker, and answers reads.
+ */
+import { codeOf, TidemarkError } from '../base/errors.ts'
+import { compareLocks, factsOf, lockOf, lockText, type PlanLock } from '../plan/lock.ts'
+import { groupOf } from '../plan/naming.ts'
+import type { Plan, PlanFacts } from '../plan/plan.ts'
+import { planOf } from '../plan/planner.ts'
+import { type PartitionName, partitionName } from '../ports/log.ts'
+import type { Telemetry, TelemetryEvent } from '../ports/telemetry.ts'
+import type { Graph } from '../topology/node.ts'
+import { COMMIT, type CommitProtocol } from './commit.ts'
+import { readDecisions, recordPlan } from './decisions.ts'
+import { Frontier } from './frontier.ts'
+import { decodeMeta } from './meta.ts'
+import { TM_KEY } from './rows.ts'
+import { Stages, specOf } from './stages.ts'
+import { stateHash } from './sums.ts'
+import type { Task } from './task.ts'
+import type { StoreView, View } from './view.ts'
+import { viewsOf } from './views.ts'
+import { Worker } from './worker.ts'
+import { DEFAULT_OPTIONS, type RuntimeOptions, type World } from './world.ts'
+
+export interface StartOptions extends Partial<RuntimeOptions> {
+  /** The committed plan lock. A plan that it does not announce is refused. */
+  readonly lock?: PlanLock | undefined
+  /** For the simulator alone: other orders of the commit, to see that they are caught. */
+  readonly protocol?: CommitProtocol
+}
+
+export class App {
+  readonly plan: Plan
+  readonly #world: World
+  readonly #stages: Stages
+  readonly #frontier: Frontier
+  readonly #worker: Worker
+  readonly #views: ReadonlyMap<string, StoreView>
+  readonly #ended: Promise<void>
+
+  private constructor(
+    stages: Stages,
+    facts: PlanFacts,
+    world: World,
+    options: RuntimeOptions,
+    protocol: CommitProtocol,
+    restoring: Map<string, number>,
+  ) {
+    this.plan = stages.plan
+    this.#world = world
+    this.#stages = stages
+    this.#frontier = new Frontier(new Set(stages.plan.topics.filter(({ role }) => role === 'source').map(({ name }) => name)))
+    this.#worker = new Worker(world, options, stages, this.#frontier, protocol)
+    this.#views = viewsOf(stages, facts, this.#frontier, {
+      now: () => world.clock.now(),
+      taskOf: (name) => this.#taskOf(name),
+      restoring: (name) => restoring.get(name),
+    })
+    this.#ended = this.#worker.run()
+  }
+
+  /**
+   * Starts an application and resolves when its worker has joined its group; tasks restore behind it.
+   * @throws TidemarkError PLAN_REFUSED, PLAN_CHANGED, TOPIC_MISMATCH, SCHEMA_*, LOG_*, STORE_*
+   */
+  static async start(graph: Graph, world: World, options: StartOptions = {}): Promise<App> {
+    const { lock, protocol = COMMIT, ...chosen } = options
+    const settings: RuntimeOptions = { ...DEFAULT_OPTIONS, ...chosen }
+    const { plan, facts } = await planAgainst(graph, world, lock)
+    const restoring = new Map<string, number>()
+    const observed: World = { ...world, telemetry: watching(world.telemetry, restoring) }
+    await world.log.ensure(plan.topics.map(specOf))
+    const stages = await Stages.make(plan, facts, observed, settings)
+    return new App(stages, facts, observed, settings, protocol, restoring)
+  }
+
+  #taskOf(name: string): Task | undefined {
+    for (const task of this.#worker.tasks) if (task.name === name && task.life.state !== 'closed') return task
+    return undefined
+  }
+
+  /** @throws TidemarkError VIEW_UNKNOWN */
+  view(name: string): View<unknown, unknown, string> {
+    const view = this.#views.get(name)
+    if (view !== undefined) return view
+    throw new TidemarkError('VIEW_UNKNOWN', `there is no view "${name}"`, {
+      hint: `Views of "${this.plan.app}" are: ${[...this.#views.keys()].join(', ') || 'none'}.`,
+    })
+  }
+
+  get views(): readonly string[] {
+    return [...this.#views.keys()]
+  }
+
+  /** Names of this worker's tasks and how they are. */
+  get tasks(): readonly { readonly name: string; readonly state: string }[] {
+    return [...this.#worker.tasks].map((task) => ({ name: task.name, state: task.life.state }))
+  }
+
+  /** Records that are in the sources and inboxes and not committed yet, as far as this worker knows. */
+  lag(): number {
+    let lag = 0
+    for (const partition of this.#partitionsRead()) lag += this.#frontier.lagOf(partition) ?? 0
+    return lag
+  }
+
+  #partitionsRead(): PartitionName[] {
+    return this.#stages.tasks.flatMap((task) => task.inputs.map(({ topic }) => partitionName(topic, task.partition)))
+  }
+
+  /** Whether everything in the logs is processed and committed by the group. */
+  async caughtUp(): Promise<boolean> {
+    const partitions = this.#partitionsRead()
+    const { log } = this.#world
+    const committed = await log.committed(groupOf(this.plan.app), partitions)
+    if (committed === 'unstable') return false
+    const ends = await log.offsets(partitions, 'high')
+    const starts = await log.offsets(partitions, 'start')
+    return partitions.every(
+      (partition) => (committed.get(partition) ?? (starts.get(partition) as number)) >= (ends.get(partition) as number),
+    )
+  }
+
+  /** The state hash of a projection over the tasks of this worker, as of their last commits. */
+  stateHash(name: string): string {
+    const sums = [...this.#worker.tasks].flatMap((task) => {
+      const store = task.parts.stage.stores.find((each) => each.name === name)
+      const bytes = store === undefined ? undefined : task.parts.state?.db.get(TM_KEY)
+      const meta = bytes === undefined || store === undefined ? undefined : decodeMeta(bytes).stores.get(store.id)
+      return meta === undefined ? [] : [meta.sums]
+    })
+    return stateHash(sums)
+  }
+
+  /** Resolves when the application has ended. @throws TidemarkError what ended it, when it did not end by `close` */
+  async ended(): Promise<void> {
+    await this.#ended
+    if (this.#worker.failure !== undefined) throw this.#worker.failure
+  }
+
+  /** The first error that stopped a task for good or the whole worker; undefined while all is well. */
+  get failure(): TidemarkError | undefined {
+    return this.#worker.failure ?? this.#stages.tasks.map((task) => this.#frontier.haltOf(task.name)).find((error) => error !== undefined)
+  }
+
+  /** Resolves when the worker runs; rejects when it never will. */
+  async running(): Promise<void> {
+    await this.#worker.life.reached('running', 'failed', 'closed')
+    if (this.#worker.failure !== undefined) throw this.#worker.failure
+  }
+
+  /** Finishes what is begun, commits it and lets go of everything. Safe to call twice. */
+  async close(): Promise<void> {
+    await this.#worker.close()
+    if (this.#worker.failure !== undefined && codeOf(this.#worker.failure) !== 'LOG_CLOSED') throw this.#worker.failure
+  }
+}
+
+/** The plan of a topology against what exists: topics, earlier generations, earlier numbers of stores. */
+export async function planAgainst(
+  graph: Graph,
+  world: Pick<World, 'log' | 'clock' | 'codecs'>,
+  lock: PlanLock | undefined,
+): Promise<{ plan: Plan; facts: PlanFacts }> {
+  const { log } = world
+  const decisions = await readDecisions(log, graph.name)
+  const existing = new Map((await log.describe()).map((topic) => [topic.name, topic.partitions]))
+  const known = factsOf(decisions.plan ?? lock, (topic) => existing.get(topic))
+  const facts: PlanFacts = {
+    ...known,
+    generationOf: (kind, name) => (kind === 'stage' ? (decisions.generations.get(name) ?? known.generationOf(kind, name)) : 1),
+  }
+  const plan = planOf(graph, facts)
+  const next = lockOf(plan)
+  if (decisions.plan !== undefined) {
+    const harmful = compareLocks(decisions.plan, next).filter(({ effect }) => effect !== 'safe')
+    if (harmful.length > 0) {
+      throw new TidemarkError('PLAN_CHANGED', `the state of "${graph.name}" was made by another plan`, {
+        detail: harmful.map(({ what }) => `- ${what}`).join('\n'),
+        hint: (harmful[0] as { then: string }).then,
+      })
+    }
+  }
+  if (decisions.plan === undefined || lockText(decisions.plan) !== lockText(next)) {
+    await log.ensure(plan.topics.filter(({ role }) => role === 'decisions').map(specOf))
+    const writer = await log.plainWriter()
+    await recordPlan(writer, world.codecs, next, world.clock.now())
+    await writer.close()
+  }
+  return { plan, facts }
+}
+
+/** A telemetry that also remembers how far restores are, for reads that come meanwhile. */
+function watching(telemetry: Telemetry, restoring: Map<string, number>): Telemetry {
+  return {
+    count: (counter, labels, by) => telemetry.count(counter, labels, by),
+    event: (event: TelemetryEvent) => {
+      if (event.kind === 'restore') restoring.set(event.task, event.records / Math.max(1, event.records + event.left))
+      if (event.kind === 'task') restoring.delete(event.task)
+      telemetry.event(event)
+    },
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The commit: one file, and a list. Each step below is one line of it; the lists at the end say in which order they run.
+ *
+ * Exactly once, the log decides: outputs, changelogs and positions become visible together or not at all, and only then does disk follow.
+ * A crash between the two leaves disk behind its changelog, which restore mends; the other order would leave it ahead, and only a rebuild
+ * would mend that.
+ *
+ * At least once there is no such decision, so the order itself must be safe: effects before marks. What others read is written before the
+ * rows that say "this was done"; a crash in between repeats an effect and never loses one.
+ */
+import { TidemarkError } from '../base/errors.ts'
+import type { Clock, Failpoint } from '../ports/clock.ts'
+import { type GroupPositions, type Identity, type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
+import type { EncodedBatch } from '../ports/record-batch/index.ts'
+import { encodeCheckpoint } from './meta.ts'
+import { CHK_KEY } from './rows.ts'
+import type { TaskCommit } from './task.ts'
+
+/** What a commit of several tasks needs and gathers on its way. */
+export interface CommitRun {
+  readonly log: Log
+  readonly clock: Clock
+  readonly failpoint: Failpoint
+  /** Transactional in exactly-once, plain in at-least-once. */
+  readonly writer: Writer | PlainWriter
+  readonly group: string
+  /** Who owns the positions: as it was when the transaction began. */
+  readonly identity: Identity
+  readonly app: string
+  readonly durableStores: boolean
+  readonly tasks: readonly TaskCommit[]
+  /** Where each task's changelog ends after this commit; filled by `sendChangelogs`. */
+  readonly changelogEnds: Map<TaskCommit, number>
+  /** Tasks whose disk failed after the log had decided: they are opened again, and restore brings what they lack. */
+  readonly failed: Map<TaskCommit, TidemarkError>
+  readonly changelogIdOf: (topic: string) => string
+  readonly deadTopics: ReadonlySet<string>
+}
+
+export type CommitStep = (run: CommitRun) => Promise<void>
+
+/** Facts for inboxes and sinks, rows for state topics, dead letters. A partition gets its batches in order. */
+export const sendOutputs: CommitStep = async (run) => {
+  await run.failpoint.hit('commit.before-outputs')
+  const sends = run.tasks.flatMap(({ outputs }) => outputs.map(({ partition, batch }) => send(run, partition, batch)))
+  await Promise.all(sends)
+  await run.failpoint.hit('commit.after-outputs')
+}
+
+async function send(run: CommitRun, partition: string, batch: EncodedBatch): Promise<void> {
+  try {
+    await run.writer.append(partition, batch)
+  } catch (error) {
+    const topic = partition.slice(0, partition.lastIndexOf('/'))
+    if (!run.deadTopics.has(topic)) throw error
+    // What cannot be processed and cannot be put aside either must not be passed over: nothing is dropped.
+    throw new TidemarkError('DEAD_LETTER_FAILED', `dead letters cannot be written to ${partition}`, {
+      detail: error instanceof Error ? error.message : String(error),
+      hint: 'The worker stops, and goes on where it was once the topic can be written.',
+      cause: error,
+    })
+  }
+}
+
+/** Rows of all stores, effects first and marks after, and what the commit says of each task last. */
+export const sendChangelogs: CommitStep = async (run) => {
+  await run.failpoint.hit('commit.before-changelogs')
+  await Promise.all(
+    run.tasks.map(async (task) => {
+      const { stage, partition } = task.task.parts
+      if (task.state === undefined || stage.changelog === undefined) return
+      const to = partitionName(stage.changelog, partition)
+      const ends = await Promise.all(task.state.changelog.map((batch) => run.writer.append(to, batch)))
+      run.changelogEnds.set(task, Math.max(...ends.map(({ next }) => next)))
+    }),
+  )
+  await run.failpoint.hit('commit.after-changelogs')
+}
+
+/** The log decides: everything sent and the positions it was made from, or nothing. */
+export const decide: CommitStep = async (run) => {
+  await run.failpoint.hit('commit.before-decision')
+  const outcome = await (run.writer as Writer).commit([positionsOf(run)])
+  if (outcome.kind !== 'committed') throw outcome.error
+  await run.failpoint.hit('commit.after-decision')
+}
+
+/** One atomic batch a task: its rows, and how far into its changelog they are. A disk that fails fails its task alone. */
+export const writeStores: CommitStep = async (run) => {
+  await run.failpoint.hit('commit.before-stores')
+  await Promise.all(
+    run.tasks.map(async (task) => {
+      const { db } = task.task.parts.state ?? {}
+      if (db === undefined || task.state === undefined) return
+      try {
+        await db.write(batchOf(run, task), { durable: run.durableStores })
+      } catch (error) {
+        if (!(error instanceof TidemarkError)) throw error
+        run.failed.set(task, error)
+      }
+    }),
+  )
+  await run.failpoint.hit('commit.after-stores')
+}
+
+function batchOf(run: CommitRun, task: TaskCommit): { keys: readonly Uint8Array[]; values: readonly (Uint8Array | null)[] } {
+  const { keys, values } = task.state as NonNullable<TaskCommit['state']>
+  const next = run.changelogEnds.get(task)
+  if (next === undefined) return { keys, values }
+  const { stage } = task.task.parts
+  const checkpoint = encodeCheckpoint({
+    app: run.app,
+    stage: stage.name,
+    changelogId: run.changelogIdOf(stage.changelog as string),
+    next,
+    syncedAt: run.clock.now(),
+  })
+  return { keys: [...keys, CHK_KEY], values: [...values, checkpoint] }
+}
+
+/** At least once: positions follow everything that was made from them. */
+export const commitPositions: CommitStep = async (run) => {
+  await run.failpoint.hit('commit.before-positions')
+  await run.log.commitPositions(positionsOf(run))
+  await run.failpoint.hit('commit.after-positions')
+}
+
+function positionsOf(run: CommitRun): GroupPositions {
+  const positions = new Map(run.tasks.flatMap((task) => [...task.positions]))
+  return { group: run.group, identity: run.identity, positions }
+}
+
+export interface CommitProtocol {
+  readonly exactlyOnce: readonly CommitStep[]
+  readonly atLeastOnce: readonly CommitStep[]
+}
+
+/** The order is the guarantee. The simulator runs other orders to see that it notices. */
+export const COMMIT: CommitProtocol = Object.freeze({
+  exactlyOnce: [sendOutputs, sendChangelogs, decide, writeStores],
+  atLeastOnce: [sendOutputs, sendChangelogs, writeStores, commitPositions],
+})
+
+/** Runs a commit step by step. Rejects when it failed: then everything of it is dropped, and the tasks are opened again. */
+export async function runCommit(steps: readonly CommitStep[], run: CommitRun): Promise<void> {
+  for (const step of steps) await step(run)
+}

@@ -1,0 +1,81 @@
+/**
+ * Decisions: a compacted topic of the application's own, that says what was decided once and holds for every later run: the plan that its
+ * state was made by, and which generation of each stage is live.
+ */
+import { utf8 } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { lockText, type PlanLock, parseLock } from '../plan/lock.ts'
+import { decisionsTopic } from '../plan/naming.ts'
+import { type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
+import { BatchBuilder, type Codecs } from '../ports/record-batch/index.ts'
+
+const PLAN = 'plan'
+
+export interface Decisions {
+  /** The plan that the state was made by; undefined before the first start. */
+  readonly plan: PlanLock | undefined
+  /** The live generation of each stage that was ever rebuilt. */
+  readonly generations: ReadonlyMap<string, number>
+}
+
+/** Reads the topic from its beginning; it is short. An application that never started has made no decisions. */
+export async function readDecisions(log: Log, app: string): Promise<Decisions> {
+  const topic = decisionsTopic(app)
+  const known = new Map<string, string | undefined>()
+  if ((await log.describe([topic])).length > 0) {
+    const partition = partitionName(topic, 0)
+    const until = (await log.offsets([partition], 'stable')).get(partition) as number
+    let position = (await log.offsets([partition], 'start')).get(partition) as number
+    const reader = log.reader('committed')
+    try {
+      reader.assign(new Map([[partition, position]]))
+      while (position < until) {
+        for (const fetched of await reader.poll({ bytes: 1024 * 1024, waitMs: 100 })) {
+          if (fetched.kind === 'failed') throw fetched.error
+          if (fetched.kind === 'gap')
+            throw new TidemarkError('POSITION_GAP', `decisions of "${app}" are gone`, {
+              detail: `The topic begins at ${fetched.logStart}.`,
+            })
+          for (const batch of fetched.batches) {
+            for (let i = 0; i < batch.count; i++) {
+              const key = batch.key(i)
+              const value = batch.value(i)
+              if (key !== null) known.set(utf8(key), value === null ? undefined : utf8(value))
+            }
+          }
+          position = fetched.next
+        }
+      }
+    } finally {
+      await reader.close()
+    }
+  }
+  const plan = known.get(PLAN)
+  const generations = new Map<string, number>()
+  for (const [key, value] of known)
+    if (key.startsWith('generation/') && value !== undefined) generations.set(key.slice('generation/'.length), Number(value))
+  return { plan: plan === undefined ? undefined : parseLock(plan, `the plan in topic "${topic}"`), generations }
+}
+
+/** Records the plan that the state is made by from now on. */
+export async function recordPlan(writer: Writer | PlainWriter, codecs: Codecs, lock: PlanLock, now: number): Promise<void> {
+  await append(writer, codecs, lock.app, PLAN, lockText(lock), now)
+}
+
+/** Records which generation of a stage is live. In a transaction it takes effect with it. */
+export async function recordGeneration(
+  writer: Writer | PlainWriter,
+  codecs: Codecs,
+  app: string,
+  stage: string,
+  generation: number,
+  now: number,
+): Promise<void> {
+  await append(writer, codecs, app, `generation/${stage}`, String(generation), now)
+}
+
+async function append(writer: Writer | PlainWriter, codecs: Codecs, app: string, key: string, value: string, now: number): Promise<void> {
+  const batch = new BatchBuilder({ codecs, capacity: 4 * 1024 })
+  batch.add(now, Buffer.from(key), Buffer.from(value))
+  await writer.append(partitionName(decisionsTopic(app), 0), batch.finish())
+}

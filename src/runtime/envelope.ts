@@ -1,0 +1,176 @@
+/**
+ * The envelope as bytes. Reading walks the headers of a record once and notes where each known one lies; texts are made only when somebody
+ * asks. Writing is one pass into a reused writer. Names and formats are in `contract/envelope.ts`.
+ */
+import { ByteWriter, binary, EMPTY, utf8 } from '../base/bytes.ts'
+import { HEADER, originText, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
+import { HeaderCursor } from '../ports/record-batch/index.ts'
+
+type Field = Exclude<keyof typeof HEADER, 'specVersion' | 'subject' | 'partitionKey' | 'time'>
+const FIELDS: readonly Field[] = [
+  'id',
+  'type',
+  'source',
+  'recordedTime',
+  'sequence',
+  'correlationId',
+  'causationId',
+  'contractVersion',
+  'origin',
+  'kind',
+]
+const NAMES: readonly Buffer[] = FIELDS.map((field) => Buffer.from(HEADER[field]))
+const INDEX = Object.fromEntries(FIELDS.map((field, i) => [field, i])) as Record<Field, number>
+/** For a name's length, the fields whose names are so long: two at most. */
+const BY_LENGTH: readonly (readonly number[])[] = Array.from({ length: 32 }, (_, length) =>
+  NAMES.flatMap((name, i) => (name.length === length ? [i] : [])),
+)
+
+const cursor = new HeaderCursor()
+
+/** Where the envelope of one record lies. Reused for record after record. */
+export class Envelope {
+  payload: Buffer = EMPTY
+  /** Begin and end of each field's value, by pairs; begin 0 where there is none. */
+  readonly places: Int32Array = new Int32Array(FIELDS.length * 2)
+
+  /** Notes the fields among `count` headers in `payload[at, end)`. A field that comes twice is taken from its last header. */
+  read(payload: Buffer, at: number, end: number, count: number): void {
+    this.payload = payload
+    this.places.fill(0)
+    if (count === 0) return
+    cursor.reset(payload, at, end, count)
+    while (cursor.next()) {
+      const { nameAt, nameEnd, valueAt } = cursor
+      if (valueAt < 0) continue
+      const candidates = BY_LENGTH[nameEnd - nameAt]
+      if (candidates === undefined) continue
+      for (const field of candidates) {
+        if (!same(payload, nameAt, NAMES[field] as Buffer)) continue
+        this.places[field * 2] = valueAt
+        this.places[field * 2 + 1] = cursor.valueEnd
+        break
+      }
+    }
+  }
+
+  has(field: Field): boolean {
+    return this.places[INDEX[field] * 2] !== 0
+  }
+
+  text(field: Field): string | undefined {
+    const at = this.places[INDEX[field] * 2] as number
+    return at === 0 ? undefined : utf8(this.payload, at, this.places[INDEX[field] * 2 + 1])
+  }
+
+  /** Whether a field is one of some texts; false when it is absent. */
+  isOneOf(field: Field, texts: readonly Buffer[]): boolean {
+    const at = this.places[INDEX[field] * 2] as number
+    const length = (this.places[INDEX[field] * 2 + 1] as number) - at
+    if (at === 0) return false
+    for (const text of texts) if (text.length === length && same(this.payload, at, text)) return true
+    return false
+  }
+
+  /** A field of digits as a number; undefined when it is absent, NaN when it is not a whole number below 10^16. */
+  digits(field: Field): number | undefined {
+    const at = this.places[INDEX[field] * 2] as number
+    if (at === 0) return undefined
+    const end = this.places[INDEX[field] * 2 + 1] as number
+    if (end === at || end - at > 16) return Number.NaN
+    let value = 0
+    for (let i = at; i < end; i++) {
+      const digit = (this.payload[i] as number) - 48
+      if (digit < 0 || digit > 9) return Number.NaN
+      value = value * 10 + digit
+    }
+    return value
+  }
+}
+
+function same(payload: Buffer, at: number, text: Buffer): boolean {
+  for (let i = 0; i < text.length; i++) if (payload[at + i] !== text[i]) return false
+  return true
+}
+
+const NAME_BYTES = Object.fromEntries(Object.values(HEADER).map((name) => [name, Buffer.from(name)])) as Record<string, Buffer>
+
+/** Collects headers as `BatchBuilder.add` takes them. Reused: `bytes()` is valid until the next `begin`. */
+export class HeaderWriter {
+  readonly #writer = new ByteWriter(1024)
+  #count = 0
+
+  begin(): this {
+    // The count comes first and is one byte up to 63 headers, which tidemark never exceeds by itself.
+    this.#writer.at = 1
+    this.#count = 0
+    return this
+  }
+
+  /** Adds a header; one without a value is left out. */
+  add(name: string, value: string | undefined): this {
+    if (value === undefined) return this
+    const bytes = NAME_BYTES[name] ?? Buffer.from(name)
+    this.#writer.varint(bytes.length).put(bytes)
+    const length = Buffer.byteLength(value)
+    this.#writer.varint(length).reserve(length)
+    this.#writer.at += this.#writer.buffer.write(value, this.#writer.at)
+    this.#count += 1
+    return this
+  }
+
+  /** Adds all headers of another record but those that `without` names; `raw` is as headers lie in a record. */
+  copy(raw: Buffer, count: number, without: (name: string) => boolean): this {
+    const from = new HeaderCursor()
+    from.reset(raw, 0, raw.length, count)
+    while (from.next() && this.#count < 60) {
+      if (without(binary(raw, from.nameAt, from.nameEnd))) continue
+      this.#writer.varint(from.nameEnd - from.nameAt).put(raw.subarray(from.nameAt, from.nameEnd))
+      if (from.valueAt < 0) this.#writer.varint(-1)
+      else this.#writer.varint(from.valueEnd - from.valueAt).put(raw.subarray(from.valueAt, from.valueEnd))
+      this.#count += 1
+    }
+    return this
+  }
+
+  bytes(): Buffer {
+    this.#writer.buffer[0] = this.#count << 1
+    return this.#writer.view()
+  }
+}
+
+/** A fact as its envelope describes it. */
+export interface Enveloped {
+  readonly id: string
+  /** `<context>.<Event>`; undefined for plain values. */
+  readonly eventType: string | undefined
+  readonly source: string
+  readonly at: number
+  readonly recordedAt: number
+  readonly sequence: number | undefined
+  readonly correlationId: string | undefined
+  readonly causationId: string | undefined
+  readonly contractVersion: number
+}
+
+const writer = new HeaderWriter()
+
+/**
+ * The headers of a fact. For an inbox the business time is left to the record's timestamp and the origin is added; on other topics the
+ * fact is described in full. Valid until the next call.
+ */
+export function envelopeBytes(fact: Enveloped, origin: { topic: string; partition: number; offset: number } | undefined): Buffer {
+  writer
+    .begin()
+    .add(HEADER.specVersion, SPEC_VERSION)
+    .add(HEADER.id, fact.id)
+    .add(HEADER.type, fact.eventType)
+    .add(HEADER.source, fact.source)
+  if (origin === undefined) writer.add(HEADER.time, timeText(fact.at))
+  writer.add(HEADER.recordedTime, timeText(fact.recordedAt))
+  if (fact.sequence !== undefined) writer.add(HEADER.sequence, sequenceText(fact.sequence))
+  writer.add(HEADER.correlationId, fact.correlationId).add(HEADER.causationId, fact.causationId)
+  if (fact.contractVersion > 0) writer.add(HEADER.contractVersion, String(fact.contractVersion))
+  if (origin !== undefined) writer.add(HEADER.origin, originText(origin.topic, origin.partition, origin.offset))
+  return writer.bytes()
+}

@@ -1,0 +1,128 @@
+/**
+ * What a task keeps about itself beside its rows.
+ *  - `tm`, the last record of every commit, in the changelog and on disk: positions, stream times, buckets, sums, schema ids seen;
+ *  - `chk`, on disk only: how far into which changelog the disk is.
+ * Both are rows in their bytes: format, then content, then a hash, so damage is noticed.
+ */
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { hash64, hashed } from '../base/murmur.ts'
+import type { PartitionName, Positions } from '../ports/log.ts'
+import { CHK_KEY, checkRow, TM_KEY } from './rows.ts'
+import { Sums } from './sums.ts'
+
+const FORMAT = 1
+
+export interface StoreMeta {
+  /** Greatest time the store's step has seen; undefined before its first record. */
+  readonly streamTime: number | undefined
+  /** Oldest bucket that may hold rows, of an expiring store. */
+  readonly firstBucket: number
+  readonly sums: Sums
+}
+
+export interface TaskMeta {
+  readonly generation: number
+  /** Where the sources are to be read on. */
+  readonly positions: Positions
+  /** When the facts up to those positions were recorded, ms; per partition. */
+  readonly recorded: ReadonlyMap<PartitionName, number>
+  /** Ids of schemas that kept records were written with. */
+  readonly schemas: readonly number[]
+  readonly stores: ReadonlyMap<number, StoreMeta>
+}
+
+export interface Checkpoint {
+  readonly app: string
+  readonly stage: string
+  /** The changelog's topic id: another one under the same name is another changelog. */
+  readonly changelogId: string
+  /** The next changelog record to apply. */
+  readonly next: number
+  /** Wall time at which the disk was level with the changelog, ms: tombstones older than their horizon may have been missed since. */
+  readonly syncedAt: number
+}
+
+export function encodeMeta(meta: TaskMeta): Buffer {
+  const to = new ByteWriter(512).u8(FORMAT).u8(0).uvarint(0).uvarint(0).uvarint(meta.generation)
+  to.uvarint(meta.positions.size)
+  for (const [partition, position] of meta.positions)
+    to.text(partition)
+      .uvarint(position)
+      .varint(meta.recorded.get(partition) ?? -1)
+  to.uvarint(meta.schemas.length)
+  for (const id of meta.schemas) to.uvarint(id)
+  to.uvarint(meta.stores.size)
+  for (const [id, { streamTime, firstBucket, sums }] of meta.stores) {
+    to.uvarint(id)
+      .u8(streamTime === undefined ? 0 : 1)
+      .varint(streamTime ?? 0)
+      .uvarint(firstBucket)
+    sums.write(to)
+  }
+  return sealed(to, TM_KEY)
+}
+
+/** @throws TidemarkError STORE_CORRUPT */
+export function decodeMeta(bytes: Buffer): TaskMeta {
+  const from = opened(bytes, TM_KEY)
+  const generation = from.uvarint()
+  const positions = new Map<PartitionName, number>()
+  const recorded = new Map<PartitionName, number>()
+  for (let left = from.uvarint(); left > 0 && !from.bad; left--) {
+    const partition = from.text()
+    positions.set(partition, from.uvarint())
+    const at = from.varint()
+    if (at >= 0) recorded.set(partition, at)
+  }
+  const schemas: number[] = []
+  for (let left = from.uvarint(); left > 0 && !from.bad; left--) schemas.push(from.uvarint())
+  const stores = new Map<number, StoreMeta>()
+  for (let left = from.uvarint(); left > 0 && !from.bad; left--) {
+    const id = from.uvarint()
+    const known = from.u8() === 1
+    const time = from.varint()
+    const firstBucket = from.uvarint()
+    const sums = new Sums()
+    sums.read(from)
+    stores.set(id, { streamTime: known ? time : undefined, firstBucket, sums })
+  }
+  if (from.bad) throw malformed('what a commit says of its task')
+  return { generation, positions, recorded, schemas, stores }
+}
+
+export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {
+  const { app, stage, changelogId, next, syncedAt } = checkpoint
+  return sealed(
+    new ByteWriter(128).u8(FORMAT).u8(0).uvarint(0).uvarint(0).text(app).text(stage).text(changelogId).uvarint(next).uvarint(syncedAt),
+    CHK_KEY,
+  )
+}
+
+/** @throws TidemarkError STORE_CORRUPT */
+export function decodeCheckpoint(bytes: Buffer): Checkpoint {
+  const from = opened(bytes, CHK_KEY)
+  const checkpoint = { app: from.text(), stage: from.text(), changelogId: from.text(), next: from.uvarint(), syncedAt: from.uvarint() }
+  if (from.bad) throw malformed('a checkpoint')
+  return checkpoint
+}
+
+function sealed(to: ByteWriter, key: Buffer): Buffer {
+  hash64(key)
+  hash64(to.buffer, 0, to.at, hashed.high, hashed.low)
+  return to.u32(hashed.high).u32(hashed.low).bytes()
+}
+
+function opened(bytes: Buffer, key: Buffer): ByteReader {
+  checkRow(key, bytes)
+  const from = new ByteReader(bytes, 2, bytes.length - 8)
+  from.uvarint()
+  from.uvarint()
+  return from
+}
+
+function malformed(what: string): TidemarkError {
+  return new TidemarkError('STORE_CORRUPT', `${what} cannot be read`, {
+    hint: 'It was written by another version of tidemark, or damaged.',
+  })
+}

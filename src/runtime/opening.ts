@@ -1,0 +1,189 @@
+/**
+ * Opening a task, in the order that makes it safe: its disk, then what the changelog has beyond it (read to the high watermark, after every
+ * earlier writer was fenced), and only then the committed positions. Read earlier, the positions could be older than the state.
+ *
+ * Local state is dropped for one of few reasons, each counted and named: the disk was damaged, lies ahead of or before what the changelog
+ * has, has rows but no checkpoint, or slept longer than tombstones are kept. A crash is not among them.
+ */
+import { codeOf, TidemarkError } from '../base/errors.ts'
+import { taskName } from '../plan/naming.ts'
+import type { StagePlan } from '../plan/plan.ts'
+import { type Positions, partitionName } from '../ports/log.ts'
+import type { StateId, TaskStore } from '../ports/store.ts'
+import { type Checkpoint, decodeCheckpoint, decodeMeta, type TaskMeta } from './meta.ts'
+import { restore } from './restore.ts'
+import { CHK_KEY, TM_KEY } from './rows.ts'
+import type { World } from './world.ts'
+
+export interface Opened {
+  /** undefined for a stage that keeps nothing. */
+  readonly db: TaskStore | undefined
+  readonly checkpoint: Checkpoint | undefined
+  /** What the last commit said of the task; undefined before the first. */
+  readonly meta: TaskMeta | undefined
+  readonly positions: Positions
+}
+
+export interface OpeningParts {
+  readonly app: string
+  readonly group: string
+  readonly stage: StagePlan
+  readonly partition: number
+  /** Log partitions that the task reads. */
+  readonly inputs: readonly string[]
+  readonly guarantee: 'exactly-once' | 'at-least-once'
+  /** How long the changelog keeps tombstones, ms. */
+  readonly tombstoneMs: number
+  readonly changelogId: string
+  readonly signal: AbortSignal
+}
+
+/** @throws TidemarkError STORE_*, LOG_*, OFFSETS_LOST, TOPIC_RECREATED */
+export async function openTask(parts: OpeningParts, world: World): Promise<Opened> {
+  const state = await openState(parts, world)
+  try {
+    const bytes = state?.db.get(TM_KEY)
+    const meta = bytes === undefined ? undefined : decodeMeta(bytes)
+    const positions = await startingPositions(parts, world, meta)
+    return { db: state?.db, checkpoint: state?.checkpoint, meta, positions }
+  } catch (error) {
+    await state?.db.close()
+    throw error
+  }
+}
+
+async function openState(parts: OpeningParts, world: World): Promise<{ db: TaskStore; checkpoint: Checkpoint } | undefined> {
+  const { stage, app, partition } = parts
+  if (stage.changelog === undefined) return undefined
+  const id: StateId = { app, stage: stage.name, generation: stage.generation, partition }
+  try {
+    return await openLevel(id, parts, world)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code !== 'STORE_CORRUPT' && code !== 'POSITION_GAP') throw error
+    // One more try from nothing: everything that was here is in the changelog.
+    world.telemetry.event({ kind: 'warning', error: error as TidemarkError })
+    world.telemetry.count('wipes', { step: stage.name, value: code })
+    await world.state.quarantine(id)
+    return await openLevel(id, parts, world)
+  }
+}
+
+async function openLevel(id: StateId, parts: OpeningParts, world: World): Promise<{ db: TaskStore; checkpoint: Checkpoint }> {
+  const { stage, partition, signal } = parts
+  const changelog = partitionName(stage.changelog as string, partition)
+  const db = await world.state.open(id)
+  try {
+    const until = (await world.log.offsets([changelog], 'high')).get(changelog) as number
+    const logStart = (await world.log.offsets([changelog], 'start')).get(changelog) as number
+    const known = await checkpointOf(db, parts)
+    const unfit =
+      known === undefined ? undefined : whyUnfit(known, { until, logStart, now: world.clock.now(), tombstoneMs: parts.tombstoneMs })
+    if (unfit !== undefined)
+      throw new TidemarkError('STORE_CORRUPT', `state of task ${taskName(stage.name, partition)} does not fit its changelog`, {
+        detail: unfit,
+      })
+    const checkpoint = known ?? {
+      app: parts.app,
+      stage: stage.name,
+      changelogId: parts.changelogId,
+      next: logStart,
+      syncedAt: world.clock.now(),
+    }
+    const task = taskName(stage.name, partition)
+    const restored = await restore({
+      log: world.log,
+      db,
+      clock: world.clock,
+      changelog,
+      checkpoint,
+      until,
+      signal,
+      onProgress: ({ records, bytes, left }) => world.telemetry.event({ kind: 'restore', task, records, bytes, left }),
+    })
+    if (restored.next > checkpoint.next) world.telemetry.count('restored', { step: stage.name }, restored.next - checkpoint.next)
+    return { db, checkpoint: restored }
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+}
+
+/** @throws TidemarkError STORE_FOREIGN, STORE_CORRUPT, TOPIC_RECREATED */
+async function checkpointOf(db: TaskStore, parts: OpeningParts): Promise<Checkpoint | undefined> {
+  const bytes = db.get(CHK_KEY)
+  if (bytes === undefined) {
+    // An ordered store that lost its index opens empty and says nothing; rows without a checkpoint are the other half of that.
+    const [any] = await db.range({ from: Buffer.alloc(0), to: undefined, limit: 1 })
+    if (any === undefined) return undefined
+    throw new TidemarkError('STORE_CORRUPT', 'a state directory has rows and no checkpoint')
+  }
+  const checkpoint = decodeCheckpoint(bytes)
+  if (checkpoint.app !== parts.app || checkpoint.stage !== parts.stage.name) {
+    throw new TidemarkError('STORE_FOREIGN', 'a state directory belongs to something else', {
+      detail: `It holds stage "${checkpoint.stage}" of "${checkpoint.app}", and stage "${parts.stage.name}" of "${parts.app}" was to be opened.`,
+      hint: 'Give every application a state folder of its own.',
+    })
+  }
+  if (checkpoint.changelogId !== parts.changelogId) {
+    throw new TidemarkError('TOPIC_RECREATED', `changelog "${parts.stage.changelog}" is another topic than it was`, {
+      detail: 'It was deleted and made again, so it no longer holds what the disk was made from.',
+      hint: 'Bring the topic back, or remove the state folder to begin again from what the topic has now.',
+    })
+  }
+  return checkpoint
+}
+
+/** Why a disk cannot be brought level with its changelog, or undefined when it can. */
+function whyUnfit(checkpoint: Checkpoint, now: { until: number; logStart: number; now: number; tombstoneMs: number }): string | undefined {
+  if (checkpoint.next > now.until) return `The disk is at ${checkpoint.next}, the changelog ends at ${now.until}: it lost records.`
+  if (checkpoint.next < now.logStart) return `The disk is at ${checkpoint.next}, the changelog begins at ${now.logStart}.`
+  if (checkpoint.next < now.until && now.now - checkpoint.syncedAt > now.tombstoneMs / 2) {
+    return 'The disk slept so long that tombstones which it has not seen may be gone: deleted rows would come back.'
+  }
+  return undefined
+}
+
+/**
+ * Where to read on. The group's positions decide; the state says what they must be. Nobody's position is ever "latest": a first start reads
+ * what the log still has.
+ */
+async function startingPositions(parts: OpeningParts, world: World, meta: TaskMeta | undefined): Promise<Positions> {
+  const committed = await stablePositions(parts, world)
+  const starts = await world.log.offsets(parts.inputs, 'start')
+  const positions = new Map<string, number>()
+  for (const partition of parts.inputs) {
+    const group = committed.get(partition)
+    const own = meta?.positions.get(partition)
+    if (own === undefined) positions.set(partition, group ?? (starts.get(partition) as number))
+    else if (parts.guarantee === 'at-least-once') {
+      // State is durable before positions are, so it knows at least as much; going on from it repeats nothing that it has.
+      positions.set(partition, Math.max(own, group ?? 0))
+    } else if (group === own) positions.set(partition, own)
+    else if (group === undefined) {
+      world.telemetry.event({
+        kind: 'warning',
+        error: new TidemarkError('OFFSETS_LOST', `group "${parts.group}" has no position for ${partition}`, {
+          detail: `The state says ${own}, and is believed.`,
+          hint: 'Were the positions of the group deleted?',
+        }),
+      })
+      positions.set(partition, own)
+    } else {
+      throw new TidemarkError('OFFSETS_LOST', `group "${parts.group}" and the state disagree about ${partition}`, {
+        detail: `The group says ${group}, the state says ${own}.`,
+        hint: 'Somebody moved the positions of the group. Rebuild the projections instead ("tidemark replay"), or move them back.',
+      })
+    }
+  }
+  return positions
+}
+
+async function stablePositions(parts: OpeningParts, world: World): Promise<Positions> {
+  for (;;) {
+    parts.signal.throwIfAborted()
+    const committed = await world.log.committed(parts.group, parts.inputs)
+    if (committed !== 'unstable') return committed
+    await world.clock.sleep(20, parts.signal)
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Where a step puts what goes on. What it puts waits until the step has returned and is then handed to its successors, one after the other
+ * and depth first, so records keep their order; if the step throws, it is dropped.
+ */
+import type { Out } from '../topology/node.ts'
+import { type Flavour, Rec } from './record.ts'
+import type { KeySlot } from './slots.ts'
+
+/** Something that takes records: a step, or the end of a stage. */
+export interface Taker {
+  /** Whether it needs the value as bytes. */
+  readonly writes: boolean
+  take(rec: Rec, input: number): void
+}
+
+export interface Edge {
+  readonly to: Taker
+  readonly input: number
+}
+
+export class Outlet implements Out {
+  readonly #step: string
+  readonly #topic: string
+  /** Successors by output. */
+  readonly #edges: readonly (readonly Edge[])[]
+  readonly #flavour: Flavour
+  /** Records that this step made, reused for the next invocation; one that waits is never reused. */
+  readonly #pool: Rec[] = []
+  #pooled = 0
+  #waiting: Rec[] = []
+  #ports: number[] = []
+  readonly #writes: boolean
+  #cause: Rec | undefined
+  #slot: KeySlot | undefined
+  #index = 0
+
+  constructor(step: string, topic: string, edges: readonly (readonly Edge[])[], flavour: Flavour) {
+    this.#step = step
+    this.#topic = topic
+    this.#edges = edges
+    this.#flavour = flavour
+    this.#writes = flavour.value !== undefined && edges.some((port) => port?.some((edge) => edge.to.writes) === true)
+  }
+
+  /** Begins an invocation. A timer has no cause: what it derives is derived from the key and the time. */
+  begin(cause: Rec, slot: KeySlot | undefined): void {
+    this.#cause = cause
+    this.#slot = slot
+    this.#index = 0
+  }
+
+  same(port = 0): void {
+    this.#put(this.#cause as Rec, port)
+  }
+
+  value(value: unknown, port = 0): void {
+    const rec = this.#make()
+    rec.reshape(this.#cause as Rec, this.#flavour, value)
+    if (this.#writes) rec.write()
+    this.#put(rec, port)
+  }
+
+  keyed(key: unknown): void {
+    const rec = this.#make()
+    rec.rekey(this.#cause as Rec, this.#flavour, key)
+    this.#put(rec, 0)
+  }
+
+  fact(key: unknown, value: unknown, at?: number): void {
+    const cause = this.#cause as Rec
+    const rec = this.#make()
+    rec.derive(cause, this.#flavour, this.#step, this.#index++, { key, value, at: at ?? cause.at })
+    if (this.#writes) rec.write()
+    this.#put(rec, 0)
+  }
+
+  kept(bytes: Uint8Array): void {
+    const rec = this.#make()
+    rec.restore(bytes, this.#slot as KeySlot, this.#topic, this.#flavour)
+    this.#put(rec, 0)
+  }
+
+  /** Drops what waits. */
+  drop(): void {
+    this.#waiting.length = 0
+    this.#ports.length = 0
+    this.#pooled = 0
+  }
+
+  /** Hands on what waits. */
+  flush(): void {
+    const waiting = this.#waiting
+    const { length } = waiting
+    if (length === 0) return
+    for (let i = 0; i < length; i++) {
+      const edges = this.#edges[this.#ports[i] as number]
+      if (edges === undefined) continue
+      for (let j = 0; j < edges.length; j++) {
+        const edge = edges[j] as Edge
+        edge.to.take(waiting[i] as Rec, edge.input)
+      }
+    }
+    this.drop()
+  }
+
+  #make(): Rec {
+    const rec = this.#pool[this.#pooled] ?? new Rec()
+    this.#pool[this.#pooled++] = rec
+    return rec
+  }
+
+  #put(rec: Rec, port: number): void {
+    this.#waiting.push(rec)
+    this.#ports.push(port)
+  }
+}

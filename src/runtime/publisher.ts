@@ -1,0 +1,236 @@
+/**
+ * The producing side of a contract: publishes what a context owns, typed, with identity, times and sequence, and refuses what it does not own.
+ * Feeds, tests and users' services use this one.
+ */
+
+import { binary } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { partitionOf } from '../base/murmur.ts'
+import type { AnyContract, Context, Contract, Translated } from '../contract/contract.ts'
+import { type Log, type Positions, partitionName, type Writer } from '../ports/log.ts'
+import type { ValueCodec } from '../ports/serde.ts'
+import { Envelope, envelopeBytes } from './envelope.ts'
+import { flavourOf } from './flavours.ts'
+import { Outbox } from './outbox.ts'
+import { encodeValue, type Flavour } from './record.ts'
+import { specOf } from './stages.ts'
+import type { World } from './world.ts'
+
+/** What publishing needs of the world. An application has one: `app.access`. */
+export type Access = Pick<World, 'log' | 'serdes' | 'codecs' | 'clock' | 'random'>
+
+export interface About {
+  /** Business time, ms since 1970. Default: now. */
+  readonly at?: number
+  /** The fact's number among its key's. Default: the next one, for contracts that number them. */
+  readonly sequence?: number
+  /** Default: one that nobody else has. Give it where the same fact must have the same id again. */
+  readonly id?: string
+  readonly correlationId?: string
+  readonly causationId?: string
+  /** Bytes to send in place of the encoded value: for feeds that play broken producers. */
+  readonly raw?: Uint8Array
+}
+
+export interface Publisher<K, V> {
+  /** Resolves when the fact is in the log; within a transaction, when it waits for the transaction's commit. */
+  publish(fact: Translated<K, V>, about?: About): Promise<void>
+  close(): Promise<void>
+}
+
+export interface PublisherOptions {
+  /** The context that speaks. It must own the contract. */
+  readonly as: Context
+  readonly log: Access
+  /** Publish as a part of this transaction. */
+  readonly within?: Transaction
+}
+
+/**
+ * @throws TidemarkError FACT_FOREIGN when the context does not own the contract
+ * @example
+ * const events = publisher(orderLifecycle, { as: orders, log: app.access })
+ * await events.publish(orderLifecycle.make.OrderPlaced('o-1', { lines: [] }))
+ */
+export function publisher<K, V>(contract: Contract<string, K, V>, options: PublisherOptions): Publisher<K, V> {
+  if (options.as.name !== contract.owner.name) {
+    throw new TidemarkError('FACT_FOREIGN', `context "${options.as.name}" does not own contract "${contract.name}"`, {
+      detail: `Its owner is "${contract.owner.name}".`,
+      hint: 'Only the owner of a fact publishes it. Others translate it and publish facts of their own.',
+    })
+  }
+  return new ContractPublisher(contract as unknown as AnyContract, options) as Publisher<K, V>
+}
+
+class ContractPublisher implements Publisher<unknown, { readonly type: string }> {
+  readonly #contract: AnyContract
+  readonly #access: Access
+  readonly #transaction: Transaction
+  /** Alone, every fact is a transaction of its own; within one, its owner commits. */
+  readonly #alone: boolean
+  #flavour: Promise<Flavour> | undefined
+  #partitions = 0
+  #sequences: Promise<Map<string, number>> | undefined
+  #tail: Promise<void> = Promise.resolve()
+
+  constructor(contract: AnyContract, options: PublisherOptions) {
+    this.#contract = contract
+    this.#access = options.log
+    this.#alone = options.within === undefined
+    this.#transaction = options.within ?? new Transaction(options.log, `publisher-${contract.name}-${options.log.random.id()}`)
+  }
+
+  publish(fact: Translated<unknown, { readonly type: string }>, about: About = {}): Promise<void> {
+    // One after the other, so that the order of calls is the order in the log.
+    const done = this.#tail.then(() => this.#publish(fact, about))
+    this.#tail = done.catch(() => {})
+    return done
+  }
+
+  async #publish(fact: Translated<unknown, { readonly type: string }>, about: About): Promise<void> {
+    const contract = this.#contract
+    this.#flavour ??= this.#open()
+    const flavour = await this.#flavour
+    if (!(fact.value.type in contract.events)) {
+      throw new TidemarkError('EVENT_UNKNOWN', `contract "${contract.name}" has no event "${fact.value.type}"`, {
+        hint: `It has ${Object.keys(contract.events).join(', ')}.`,
+      })
+    }
+    const key = flavour.key.encode(fact.key)
+    const value = about.raw === undefined ? encodeValue(flavour.value as ValueCodec, fact.value) : Buffer.from(about.raw)
+    const now = this.#access.clock.now()
+    const at = about.at ?? now
+    const sequence = about.raw === undefined ? await this.#sequence(key, about.sequence) : about.sequence
+    const headers = envelopeBytes(
+      {
+        id: about.id ?? this.#access.random.id(),
+        eventType: `${contract.owner.name}.${fact.value.type}`,
+        source: `/${contract.owner.name}`,
+        at,
+        recordedAt: now,
+        sequence,
+        correlationId: about.correlationId,
+        causationId: about.causationId,
+        contractVersion: contract.version,
+      },
+      undefined,
+    )
+    this.#transaction.outbox.put(contract.topic, partitionOf(key, this.#partitions), at, key, value, headers)
+    if (this.#alone) await this.#transaction.commit()
+  }
+
+  async #open(): Promise<Flavour> {
+    const { topic, partitions, exchange, retentionMs, key, events } = this.#contract
+    const cleanup = exchange === 'state' ? 'compact' : 'delete'
+    const [described] = await this.#access.log.describe([topic])
+    const [there] =
+      described === undefined
+        ? await this.#access.log.ensure([specOf({ name: topic, role: 'source', partitions, cleanup, retentionMs, step: undefined })])
+        : [described]
+    this.#partitions = (there as { partitions: number }).partitions
+    const shape = { key, value: { readers: events, tagged: true }, language: this.#contract, contexts: [] }
+    return flavourOf(shape, this.#access.serdes, `${this.#contract.owner.name}.${this.#contract.name}`, 'writes')
+  }
+
+  /** The number of a key's next fact. A publisher that was not told counts on from what the topic has, which it reads once. */
+  async #sequence(key: Buffer, given: number | undefined): Promise<number | undefined> {
+    if (given !== undefined || this.#contract.sequence !== 'per key') return given
+    this.#sequences ??= lastSequences(this.#access.log, this.#contract.topic, this.#partitions)
+    const sequences = await this.#sequences
+    const name = binary(key)
+    const next = (sequences.get(name) ?? 0) + 1
+    sequences.set(name, next)
+    return next
+  }
+
+  async close(): Promise<void> {
+    await this.#tail
+    if (this.#alone) await this.#transaction.close()
+  }
+}
+
+/** The greatest sequence of each key that a topic has. */
+async function lastSequences(log: Log, topic: string, partitions: number): Promise<Map<string, number>> {
+  const sequences = new Map<string, number>()
+  const names = Array.from({ length: partitions }, (_, partition) => partitionName(topic, partition))
+  const ends = await log.offsets(names, 'stable')
+  const positions = new Map(await log.offsets(names, 'start'))
+  const envelope = new Envelope()
+  const reader = log.reader('committed')
+  try {
+    reader.assign(positions)
+    while (names.some((name) => (positions.get(name) as number) < (ends.get(name) as number))) {
+      for (const fetched of await reader.poll({ bytes: 4 * 1024 * 1024, waitMs: 100 })) {
+        if (fetched.kind === 'failed') throw fetched.error
+        if (fetched.kind === 'gap')
+          throw new TidemarkError('POSITION_GAP', `records of ${fetched.partition} are gone`, {
+            hint: 'Give the sequence with each fact: the topic no longer tells it.',
+          })
+        positions.set(fetched.partition, fetched.next)
+        for (const { columns } of fetched.batches) {
+          const { payload, keyAt, keyEnd, headersAt, headersEnd, headerCount, count } = columns
+          for (let i = 0; i < count; i++) {
+            if ((keyAt[i] as number) < 0) continue
+            envelope.read(payload, headersAt[i] as number, headersEnd[i] as number, headerCount[i] as number)
+            const sequence = envelope.digits('sequence') ?? 0
+            const key = binary(payload, keyAt[i], keyEnd[i])
+            if (sequence > (sequences.get(key) ?? 0)) sequences.set(key, sequence)
+          }
+        }
+      }
+    }
+    return sequences
+  } finally {
+    await reader.close()
+  }
+}
+
+/**
+ * Facts, of several contracts perhaps, that become visible together, with positions of their author.
+ * @example
+ * const feed = new Transaction(app.access, 'feed-retail')
+ * await orderEvents.publish(fact) // a publisher within it
+ * await feed.commit()
+ */
+export class Transaction {
+  readonly outbox: Outbox
+  readonly #access: Access
+  readonly #id: string
+  #writer: Promise<Writer> | undefined
+
+  /** @param id names the author for good: a second one under the same id fences the first. It must not begin with an application's name. */
+  constructor(access: Access, id: string) {
+    this.#access = access
+    this.#id = id
+    this.outbox = new Outbox(access.codecs)
+  }
+
+  /** Fences an earlier author of this id and ends what it left open; the first commit does so otherwise. */
+  async open(): Promise<void> {
+    this.#writer ??= this.#access.log.writer(this.#id)
+    await this.#writer
+  }
+
+  /** @throws TidemarkError WRITER_FENCED, COMMIT_* ; then nothing of it is visible, or (COMMIT_IN_DOUBT) the next author's opening decides */
+  async commit(group?: { readonly name: string; readonly positions: Positions }): Promise<void> {
+    await this.open()
+    const writer = await (this.#writer as Promise<Writer>)
+    try {
+      await Promise.all(this.outbox.seal().map(({ partition, batch }) => writer.append(partition, batch)))
+      const outcome = await writer.commit(
+        group === undefined ? [] : [{ group: group.name, identity: undefined, positions: group.positions }],
+      )
+      if (outcome.kind !== 'committed') throw outcome.error
+    } catch (error) {
+      // A writer that failed once is dead; the next commit opens a fresh one.
+      this.#writer = undefined
+      await writer.close().catch(() => {})
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    const writer = await this.#writer?.catch(() => undefined)
+    await writer?.close()
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * What a keyed step sees of its store during one invocation. Writes go to the rows in memory at once, so that the step reads what it wrote,
+ * and are undone when it throws: the unit of failure is one invocation of one node. Timers and pages it asks for count only once it has returned.
+ */
+import { TidemarkError } from '../base/errors.ts'
+import type { RowView, Scope } from '../topology/node.ts'
+import type { Rec } from './record.ts'
+import type { KeySlot, Row } from './slots.ts'
+import type { TaskState } from './state.ts'
+import type { StoreState } from './store-state.ts'
+
+/** A row as it was before this invocation touched it. */
+class Before {
+  row: Row | undefined
+  value: unknown
+  exists = false
+  version = 0
+  at = 0
+  markHigh = 0
+  markLow = 0
+  wasDirty = false
+}
+
+interface TimerWish {
+  readonly kind: 'stream' | 'wall'
+  readonly at: number
+  readonly sub: string
+  readonly set: boolean
+}
+
+export class NodeScope implements Scope {
+  readonly store: StoreState
+  readonly #state: TaskState
+  readonly #freeze: boolean
+  #slot: KeySlot | undefined
+  #cause: Rec | undefined
+  readonly #before: Before[] = []
+  #touched = 0
+  #timers: TimerWish[] = []
+  #page: string | undefined
+
+  constructor(state: TaskState, store: StoreState, freeze: boolean) {
+    this.#state = state
+    this.store = store
+    this.#freeze = freeze
+  }
+
+  /** Begins an invocation for a key; `cause` is the record behind it, none for a timer. */
+  begin(slot: KeySlot, cause: Rec | undefined): void {
+    this.#slot = slot
+    this.#cause = cause
+  }
+
+  /** Lets the invocation count. */
+  end(): void {
+    this.#touched = 0
+    if (this.#timers.length > 0) {
+      const slot = this.#slot as KeySlot
+      for (const { kind, at, sub, set } of this.#timers) this.#state.changeTimer(this.store, kind, at, slot.key, sub, set)
+      this.#timers = []
+    }
+  }
+
+  /** As if the invocation had not been. */
+  undo(): void {
+    for (let i = this.#touched - 1; i >= 0; i--) {
+      const before = this.#before[i] as Before
+      const row = before.row as Row
+      row.value = before.value
+      row.exists = before.exists
+      row.version = before.version
+      row.at = before.at
+      row.markHigh = before.markHigh
+      row.markLow = before.markLow
+      if (!before.wasDirty && row.dirty) this.#state.untouch(row)
+    }
+    this.#touched = 0
+    this.#timers = []
+    this.#page = undefined
+  }
+
+  /** The page that was asked for, once. */
+  takePage(): string | undefined {
+    const page = this.#page
+    this.#page = undefined
+    return page
+  }
+
+  get slot(): KeySlot {
+    return this.#slot as KeySlot
+  }
+
+  get key(): unknown {
+    return this.#cause?.key ?? (this.#slot as KeySlot).key
+  }
+
+  get streamTime(): number {
+    return this.store.streamTime
+  }
+
+  get buckets(): readonly number[] {
+    return this.store.buckets
+  }
+
+  get bucket(): number {
+    return this.store.bucket
+  }
+
+  get(sub = ''): unknown {
+    const row = this.#state.row(this.#slot as KeySlot, this.store, sub)
+    return row.exists ? row.value : undefined
+  }
+
+  row(sub = ''): RowView {
+    return this.#state.row(this.#slot as KeySlot, this.store, sub)
+  }
+
+  put(value: unknown, sub = '', about?: { version: number; at: number }): void {
+    if (value === undefined) throw new TypeError('a row cannot be undefined: delete it instead')
+    // Now, and not when the commit writes the row: then no record could be named that is to blame.
+    if (this.store.codec.kind === 'schema') this.store.codec.values.check(value)
+    const row = this.#change(sub)
+    row.value = this.#freeze ? frozen(value) : value
+    row.exists = true
+    row.version = about?.version ?? row.version
+    row.at = about?.at ?? this.#cause?.at ?? 0
+    const cause = this.#cause
+    if (this.store.codec.view && cause !== undefined && cause.offset >= 0) {
+      row.topic = cause.topic
+      row.partition = cause.partition
+      row.offset = cause.offset
+      row.contractVersion = cause.contractVersion
+    }
+  }
+
+  mark(high: number, low: number, sub = ''): void {
+    const row = this.#change(sub)
+    row.markHigh = high
+    row.markLow = low
+  }
+
+  delete(sub = '', about?: { version: number; at: number }): void {
+    const row = this.#state.row(this.#slot as KeySlot, this.store, sub)
+    if (!row.exists && about === undefined && row.version === 0) return
+    this.#change(sub)
+    row.value = undefined
+    row.exists = false
+    row.version = about?.version ?? 0
+    row.at = about?.at ?? 0
+    row.markHigh = 0
+    row.markLow = 0
+  }
+
+  range(from = '', to?: string): readonly (readonly [sub: string, value: unknown])[] {
+    return this.#state.range(this.#slot as KeySlot, this.store, from, to)
+  }
+
+  page(from: string): void {
+    this.#page = from
+  }
+
+  wakeAt(at: number, sub = ''): void {
+    this.#timers.push({ kind: 'stream', at, sub, set: true })
+  }
+
+  cancelWake(at: number, sub = ''): void {
+    this.#timers.push({ kind: 'stream', at, sub, set: false })
+  }
+
+  wakeAtWall(at: number, sub = ''): void {
+    this.#timers.push({ kind: 'wall', at, sub, set: true })
+  }
+
+  #change(sub: string): Row {
+    const row = this.#state.row(this.#slot as KeySlot, this.store, sub)
+    const before = this.#before[this.#touched] ?? new Before()
+    this.#before[this.#touched++] = before
+    before.row = row
+    before.value = row.value
+    before.exists = row.exists
+    before.version = row.version
+    before.at = row.at
+    before.markHigh = row.markHigh
+    before.markLow = row.markLow
+    before.wasDirty = row.dirty
+    this.#state.touch(row)
+    return row
+  }
+}
+
+/** In tests and development rows are frozen, so that a fold that changes its argument is found at once and not by its first failure. */
+function frozen(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return value
+  for (const each of Object.values(value)) frozen(each)
+  return Object.freeze(value)
+}
+
+/** @throws TidemarkError KEY_INVALID for a record that cannot have state, because it has no key */
+export function slotOf(state: TaskState, rec: Rec): KeySlot {
+  if (rec.slot !== undefined) return rec.slot
+  if (rec.keyAt < 0) throw new TidemarkError('KEY_INVALID', 'a record without a key came to a step that keeps state by key')
+  rec.slot = state.slots.of(rec.payload, rec.keyAt, rec.keyEnd)
+  return rec.slot
+}

@@ -1,0 +1,169 @@
+/**
+ * Sealing: dirty rows become bytes, once, for changelog, disk and state topic together. After the seal only bytes travel, so the steps may go
+ * on and change the rows for the next commit while this one is on its way.
+ */
+import { binary, fromBinary } from '../base/bytes.ts'
+import { HEADER, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
+import { BatchBuilder, type Codecs, type EncodedBatch } from '../ports/record-batch/index.ts'
+import type { ViewSpec } from '../topology/node.ts'
+import { HeaderWriter } from './envelope.ts'
+import { encodeMeta, type TaskMeta } from './meta.ts'
+import { BATCH_BYTES, type Outbox } from './outbox.ts'
+import { hashOf, storePrefix, TM_KEY, unescapeKey } from './rows.ts'
+import type { Row } from './slots.ts'
+import type { TaskState } from './state.ts'
+import type { StoreState } from './store-state.ts'
+import { rangeOf } from './sums.ts'
+
+/** What one commit writes of a task's state. */
+export interface SealedState {
+  /** In this order: rows of effects, then marks, and what the commit says of the task last. */
+  readonly changelog: readonly EncodedBatch[]
+  /** The same, as writes to disk; the bytes are those of the batches. */
+  readonly keys: readonly Uint8Array[]
+  readonly values: readonly (Uint8Array | null)[]
+  /** Rows that stay in memory until the disk has them. */
+  readonly rows: readonly Row[]
+  /** Buckets of expiring stores that were dead when this was sealed, by store. */
+  readonly oldestAlive: readonly number[]
+}
+
+const headers = new HeaderWriter()
+
+export class Sealer {
+  readonly #state: TaskState
+  readonly #outbox: Outbox
+  readonly #app: string
+  readonly #partition: number
+  readonly #builder: BatchBuilder
+  /** Stores in the order in which they become durable where commits are not atomic: effects before the marks that say they were made. */
+  readonly #order: readonly StoreState[]
+  #batches: EncodedBatch[] = []
+  #keys: Uint8Array[] = []
+  #values: (Uint8Array | null)[] = []
+  /** Places of the records of the batch at hand: key from, key to, value from (-1 deletes), value to. */
+  #places: number[] = []
+
+  constructor(state: TaskState, outbox: Outbox, codecs: Codecs, app: string, partition: number) {
+    this.#state = state
+    this.#outbox = outbox
+    this.#app = app
+    this.#partition = partition
+    this.#builder = new BatchBuilder({ codecs, capacity: 16 * 1024 })
+    this.#order = [...state.stores].sort((a, b) => Number(a.marks) - Number(b.marks))
+  }
+
+  seal(now: number, meta: () => TaskMeta): SealedState {
+    const state = this.#state
+    const rows: Row[] = []
+    for (const store of this.#order) {
+      const { dirty } = store
+      store.dirty = []
+      const publish = store.spec?.view?.publish
+      for (let i = 0; i < dirty.length; i++) {
+        const row = dirty[i] as Row
+        // Touched and undone, or touched again after an undo: the list may name it twice.
+        if (!row.dirty) continue
+        row.dirty = false
+        rows.push(row)
+        this.#row(row, store, now)
+        if (publish !== undefined) this.#publish(row, publish, store.spec?.view as ViewSpec, store.plan.name, now)
+      }
+      for (const [name, set] of store.timerChanges) this.#add(now, fromBinary(name), set ? this.#timerRow(name) : null)
+      if (store.timerChanges.size > 0) store.timerChanges = new Map()
+      this.#sweep(store, now)
+    }
+    state.changes = 0
+    this.#add(now, TM_KEY, encodeMeta(meta()))
+    this.#finish()
+    const sealed = {
+      changelog: this.#batches,
+      keys: this.#keys,
+      values: this.#values,
+      rows,
+      oldestAlive: state.stores.map((store) => store.oldestAlive),
+    }
+    this.#batches = []
+    this.#keys = []
+    this.#values = []
+    return sealed
+  }
+
+  #row(row: Row, store: StoreState, now: number): void {
+    const { sums, codec } = store
+    const range = rangeOf(row.slot.hash)
+    const key = this.#state.writer.key(store.plan.id, row.slot.key, row.sub, store.expiring)
+    if (row.stored) sums.row(range, row.hashHigh, row.hashLow, -1)
+    if (row.digest !== undefined) sums.digest(range, row.digest, -1)
+    if (!row.exists && row.version === 0) {
+      row.digest = undefined
+      if (row.stored) this.#add(now, key, null)
+      row.stored = false
+      return
+    }
+    row.appliedAt = now
+    const bytes = this.#state.writer.encode(row, key, codec)
+    sums.row(range, row.hashHigh, row.hashLow, 1)
+    if (row.digest !== undefined) sums.digest(range, row.digest, 1)
+    row.stored = true
+    this.#add(now, key, bytes)
+  }
+
+  /** The row as other contexts see it: its key, its value as it was just encoded, and the envelope of a state. */
+  #publish(row: Row, topic: string, view: ViewSpec, step: string, now: number): void {
+    const { writer } = this.#state
+    const bytes = this.#builder.buffer
+    const { valueAt } = this.#builder
+    const value = row.exists ? bytes.subarray(valueAt + writer.payloadAt, valueAt + writer.payloadEnd) : null
+    headers.begin().add(HEADER.specVersion, SPEC_VERSION).add(HEADER.id, `${this.#app}/${step}/${row.topic}/${row.partition}@${row.offset}`)
+    headers
+      .add(HEADER.source, `/${view.owner?.name ?? this.#app}`)
+      .add(HEADER.recordedTime, timeText(now))
+      .add(HEADER.sequence, sequenceText(row.version))
+    this.#outbox.put(topic, this.#partition, row.at, row.slot.key, value, headers.bytes())
+  }
+
+  /** A timer is a row without content: it lies under its time and key. */
+  #timerRow(name: string): Buffer {
+    return this.#state.writer.empty(fromBinary(name))
+  }
+
+  #sweep(store: StoreState, now: number): void {
+    if (store.swept.length === 0) return
+    const strip = storePrefix(store.plan.id).length
+    for (const [key, bytes] of store.swept) {
+      const place = unescapeKey(key, strip + 4)
+      if (place === undefined) continue
+      const slot = this.#state.slots.of(place.key, 0, place.key.length)
+      const row = this.#state.rowsOf(slot, store).subs?.get(binary(key, strip, strip + 4) + place.sub)
+      if (row !== undefined) {
+        row.exists = false
+        row.value = undefined
+        row.stored = false
+      }
+      const { high, low } = hashOf(bytes)
+      store.sums.row(rangeOf(slot.hash), high, low, -1)
+      this.#add(now, key, null)
+    }
+    store.swept = []
+  }
+
+  #add(now: number, key: Buffer, value: Buffer | null): void {
+    if (this.#builder.count > 0 && this.#builder.byteLength + key.length + (value?.length ?? 0) > BATCH_BYTES) this.#finish()
+    const builder = this.#builder
+    builder.add(now, key, value)
+    this.#places.push(builder.keyAt, builder.keyEnd, builder.valueAt, builder.valueEnd)
+  }
+
+  #finish(): void {
+    const batch = this.#builder.finish()
+    const { bytes } = batch
+    const places = this.#places
+    for (let i = 0; i < places.length; i += 4) {
+      this.#keys.push(bytes.subarray(places[i] as number, places[i + 1] as number))
+      this.#values.push((places[i + 2] as number) < 0 ? null : bytes.subarray(places[i + 2] as number, places[i + 3] as number))
+    }
+    this.#batches.push(batch)
+    this.#places = []
+  }
+}

@@ -1,0 +1,194 @@
+/** A plan made ready to run on a world: topics in place, codecs made, and a way to open each task. Shared by all workers of an application. */
+import { invariant } from '../base/assert.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { sha256Hex128 } from '../base/sha256.ts'
+import { groupOf, inboxTopic } from '../plan/naming.ts'
+import type { Plan, PlanFacts, StagePlan } from '../plan/plan.ts'
+import { type TaskPlan, tasksOf } from '../plan/tasks.ts'
+import { partitionName, type TopicDescription, type TopicSpec } from '../ports/log.ts'
+import { type Node, storeOf } from '../topology/node.ts'
+import { entryOf } from './entry.ts'
+import { type Codecs, codecsOf } from './flavours.ts'
+import { Interpreter, type StageParts } from './interpreter.ts'
+import { openTask } from './opening.ts'
+import { Outbox } from './outbox.ts'
+import { parkedFormat } from './parking.ts'
+import { Progress } from './progress.ts'
+import type { Flavour } from './record.ts'
+import { Sealer } from './seal.ts'
+import { TaskState } from './state.ts'
+import { StoreState } from './store-state.ts'
+import { Input, Task, type TaskStatus } from './task.ts'
+import type { RuntimeOptions, World } from './world.ts'
+
+/** Tombstones of changelogs are kept so long: a disk that slept longer is restored from the beginning. */
+export const TOMBSTONE_MS: number = 7 * 86_400_000
+/** A stage tells the inboxes that it feeds how far it is, so often at most. */
+const PROGRESS_MS = 1_000
+
+/** The topic as a driver is asked for it. */
+export function specOf(topic: Plan['topics'][number]): TopicSpec {
+  const { name, partitions, cleanup, retentionMs } = topic
+  return cleanup === 'compact'
+    ? { name, partitions, cleanup, retentionMs, tombstoneMs: TOMBSTONE_MS }
+    : { name, partitions, cleanup, retentionMs }
+}
+
+export class Stages {
+  readonly plan: Plan
+  readonly planHash: string
+  readonly tasks: readonly TaskPlan[]
+  readonly deadTopics: ReadonlySet<string>
+  readonly codecs: Codecs
+  readonly #world: World
+  readonly #options: RuntimeOptions
+  readonly #facts: PlanFacts
+  readonly #topics: ReadonlyMap<string, TopicDescription>
+
+  private constructor(
+    plan: Plan,
+    facts: PlanFacts,
+    world: World,
+    options: RuntimeOptions,
+    codecs: Codecs,
+    topics: readonly TopicDescription[],
+  ) {
+    this.plan = plan
+    this.planHash = sha256Hex128(JSON.stringify([plan.app, plan.stages, plan.topics]))
+    this.tasks = tasksOf(plan, facts)
+    this.deadTopics = new Set(plan.topics.filter(({ role }) => role === 'dead').map(({ name }) => name))
+    this.codecs = codecs
+    this.#world = world
+    this.#options = options
+    this.#facts = facts
+    this.#topics = new Map(topics.map((topic) => [topic.name, topic]))
+  }
+
+  /** @throws TidemarkError TOPIC_MISMATCH, SCHEMA_* */
+  static async make(plan: Plan, facts: PlanFacts, world: World, options: RuntimeOptions): Promise<Stages> {
+    const codecs = await codecsOf(plan.graph, world.serdes)
+    const topics = await world.log.ensure(plan.topics.map(specOf))
+    return new Stages(plan, facts, world, options, codecs, topics)
+  }
+
+  topicId(topic: string): string {
+    return (this.#topics.get(topic) as TopicDescription).id
+  }
+
+  partitionsOf(topic: string): number {
+    const described = this.#topics.get(topic)
+    if (described === undefined) throw new TidemarkError('TOPIC_UNKNOWN', `topic "${topic}" is not in the plan`)
+    return described.partitions
+  }
+
+  node(step: string): Node {
+    return this.plan.graph.nodes.find((node) => node.id === step) as Node
+  }
+
+  /** Opens a task: its disk is brought level with its changelog, and it stands where the last commit left it. */
+  async open(task: TaskPlan, signal: AbortSignal, listener: (status: TaskStatus) => void): Promise<Task> {
+    const { stage, partition } = task
+    const { plan } = this
+    const opened = await openTask(
+      {
+        app: plan.app,
+        group: groupOf(plan.app),
+        stage,
+        partition,
+        guarantee: this.#options.guarantee,
+        tombstoneMs: TOMBSTONE_MS,
+        signal,
+        inputs: task.inputs.map(({ topic }) => partitionName(topic, partition)),
+        changelogId: stage.changelog === undefined ? '' : this.topicId(stage.changelog),
+      },
+      this.#world,
+    )
+    const { db, meta, positions } = opened
+    const outbox = new Outbox(this.#world.codecs)
+    const state = db === undefined ? undefined : new TaskState(db, this.#stores(stage), this.#options.cacheKeys)
+    if (state !== undefined && meta !== undefined) {
+      for (const store of state.stores) {
+        const known = meta.stores.get(store.plan.id)
+        if (known !== undefined) store.resume(known)
+      }
+      await state.loadTimers()
+    }
+    await this.#prepareSchemas(stage, meta?.schemas ?? [])
+    const progress = new Progress(
+      stage.inboxes.map((step) => this.#inbox(step)),
+      PROGRESS_MS,
+    )
+    const interpreter = new Interpreter(this.#partsOf(stage, partition, state ?? stateless(), outbox))
+    const inputs = task.inputs.map(({ topic, step }) => {
+      const name = partitionName(topic, partition)
+      const node = this.node(step)
+      const parts = {
+        partition: name,
+        topic,
+        number: partition,
+        log: step,
+        inbox: node.kind === 'repartition',
+        flavour: this.codecs.flavours.get(step) as Flavour,
+        entry:
+          node.kind === 'source' && node.contract !== undefined
+            ? entryOf(node.contract, this.partitionsOf(topic), interpreter.tally(step))
+            : undefined,
+      }
+      return new Input(parts, positions.get(name) as number, meta?.recorded.get(name))
+    })
+    const sealer = state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition)
+    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas: new Set(meta?.schemas), progress }, listener)
+  }
+
+  #inbox(step: string): { topic: string; partitions: number } {
+    const topic = inboxTopic(this.plan.app, step, this.#facts.generationOf('inbox', step))
+    return { topic, partitions: this.partitionsOf(topic) }
+  }
+
+  #stores(stage: StagePlan): StoreState[] {
+    return stage.stores.map((store, index) => {
+      if (store.kind === 'parked') return new StoreState(store, undefined, index, { kind: 'format', format: parkedFormat, view: false })
+      const spec = storeOf(this.node(store.step))
+      const codec = this.codecs.rows.get(store.step)
+      invariant(codec !== undefined && spec !== undefined, `step "${store.step}" has a store without rows`)
+      return new StoreState(store, spec, index, codec)
+    })
+  }
+
+  /** Records that a step kept are decoded long after their batch: the schemas that they were written with must be known by then. */
+  async #prepareSchemas(stage: StagePlan, ids: readonly number[]): Promise<void> {
+    for (const step of stage.steps) {
+      const codec = this.codecs.flavours.get(step)?.value
+      const unknown = codec === undefined ? [] : ids.filter((id) => !codec.knows(id))
+      if (unknown.length > 0) await codec?.prepare(unknown)
+    }
+  }
+
+  #partsOf(stage: StagePlan, partition: number, state: TaskState, outbox: Outbox): StageParts {
+    return {
+      plan: this.plan,
+      stage,
+      partition,
+      state,
+      outbox,
+      flavours: this.codecs.flavours,
+      planHash: this.planHash,
+      freeze: this.#options.freezeRows,
+      partitionsOf: (topic) => this.partitionsOf(topic),
+      inboxGeneration: (step) => this.#facts.generationOf('inbox', step),
+      unknownEvents: () => (stage.logs.some((log) => this.node(log).emits.language?.unknownEvents === 'ignore') ? 'ignore' : 'dead-letter'),
+      now: () => this.#world.clock.now(),
+    }
+  }
+}
+
+/** For stages without stores: a state with nothing in it, over no disk. */
+function stateless(): TaskState {
+  const nothing = {
+    get: () => undefined,
+    range: () => Promise.resolve([]),
+    write: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  }
+  return new TaskState(nothing, [], 1)
+}

@@ -1,0 +1,97 @@
+/** One store of one task while it runs: its clock, its timers, its time buckets, its sums, and which of its rows wait for the next commit. */
+import type { StorePlan } from '../plan/plan.ts'
+import type { StoreSpec } from '../topology/node.ts'
+import type { StoreMeta } from './meta.ts'
+import type { RowCodec } from './rows.ts'
+import type { Row } from './slots.ts'
+import { Sums } from './sums.ts'
+import { TimerQueue } from './timers.ts'
+
+/** Before the first record. */
+export const NEVER: number = Number.MIN_SAFE_INTEGER
+const BUCKET_MAX = 0xffffffff
+const BUCKET_MS_MIN = 1_000
+
+export class StoreState {
+  readonly plan: StorePlan
+  readonly spec: StoreSpec | undefined
+  /** Place among the stores of its task. */
+  readonly index: number
+  readonly codec: RowCodec
+  readonly ranged: boolean
+  readonly marks: boolean
+  readonly expiring: boolean
+  readonly timers: TimerQueue
+  readonly wallTimers: TimerQueue
+  readonly sums: Sums
+  streamTime: number = NEVER
+  /** Rows that differ from what was sealed last; may name a row twice or one that is clean again. */
+  dirty: Row[] = []
+  /** Timers set (true) or taken back since the last seal, by store key. */
+  timerChanges: Map<string, boolean> = new Map()
+  /** Rows to remove because their bucket is dead: store key, and the bytes that lie there. */
+  swept: (readonly [key: Buffer, bytes: Buffer])[] = []
+  /** Oldest bucket that may still hold rows. */
+  firstBucket = 0
+  readonly #keepMs: number
+  readonly #bucketMs: number
+  #buckets: readonly number[] = []
+  #bucketsFrom = NEVER
+  #bucketsUntil = NEVER
+
+  constructor(plan: StorePlan, spec: StoreSpec | undefined, index: number, codec: RowCodec) {
+    this.plan = plan
+    this.spec = spec
+    this.index = index
+    this.codec = codec
+    this.ranged = spec?.ranged ?? false
+    this.marks = spec?.marks ?? true
+    this.expiring = spec?.expires !== undefined
+    this.#keepMs = spec?.expires?.keepMs ?? 0
+    // Two buckets cover the horizon, so at most three are alive: fewer would keep rows much longer, more would cost a probe each.
+    this.#bucketMs = Math.max(BUCKET_MS_MIN, Math.ceil(this.#keepMs / 2))
+    this.timers = new TimerQueue(plan.id, 'stream')
+    this.wallTimers = new TimerQueue(plan.id, 'wall')
+    this.sums = new Sums()
+    this.firstBucket = BUCKET_MAX
+  }
+
+  /** Takes up where a commit left off. */
+  resume(meta: StoreMeta): void {
+    this.streamTime = meta.streamTime ?? NEVER
+    this.firstBucket = meta.firstBucket
+    this.sums.words.set(meta.sums.words)
+    this.#bucketsUntil = NEVER
+  }
+
+  meta(): StoreMeta {
+    return { streamTime: this.streamTime === NEVER ? undefined : this.streamTime, firstBucket: this.firstBucket, sums: this.sums }
+  }
+
+  bucketOf(time: number): number {
+    return Math.max(0, Math.min(Math.floor(time / this.#bucketMs), BUCKET_MAX - 1))
+  }
+
+  get bucket(): number {
+    return this.bucketOf(this.streamTime)
+  }
+
+  /** Oldest bucket that is alive: its end is less than the horizon ago. */
+  get oldestAlive(): number {
+    return this.bucketOf(this.streamTime - this.#keepMs)
+  }
+
+  /** Buckets that may hold live rows, oldest first, the present one included. */
+  get buckets(): readonly number[] {
+    if (this.streamTime >= this.#bucketsFrom && this.streamTime < this.#bucketsUntil) return this.#buckets
+    const last = this.bucket
+    this.firstBucket = Math.min(this.firstBucket, last)
+    const buckets: number[] = []
+    for (let bucket = Math.max(this.oldestAlive, this.firstBucket); bucket <= last; bucket++) buckets.push(bucket)
+    this.#buckets = buckets
+    this.#bucketsFrom = this.streamTime
+    // The list holds until the present bucket ends, or the oldest one dies.
+    this.#bucketsUntil = Math.min((last + 1) * this.#bucketMs, (this.oldestAlive + 1) * this.#bucketMs + this.#keepMs)
+    return buckets
+  }
+}

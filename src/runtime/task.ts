@@ -1,0 +1,395 @@
+/**
+ * A task: one stage on one partition. It queues what was read for it, runs it through the interpreter a slice at a time, and seals what came of
+ * it for the worker's commit. It knows nothing of transactions: those are the worker's.
+ */
+
+import { TidemarkError } from '../base/errors.ts'
+import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
+import { taskName } from '../plan/naming.ts'
+import type { StagePlan } from '../plan/plan.ts'
+import type { PartitionName, Positions } from '../ports/log.ts'
+import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
+import type { NodeId } from '../topology/node.ts'
+import type { Entry } from './entry.ts'
+import { TaskStopped } from './failure.ts'
+import type { Interpreter } from './interpreter.ts'
+import type { TaskMeta } from './meta.ts'
+import type { Addressed, Outbox } from './outbox.ts'
+import type { Progress } from './progress.ts'
+import { type Flavour, Rec } from './record.ts'
+import type { SealedState, Sealer } from './seal.ts'
+import type { TaskState } from './state.ts'
+import type { Counts } from './tally.ts'
+
+/**
+ *   restoring -> running -> closed
+ *       |           |  ^
+ *       v           v  |           failed: something below it failed; it is opened again
+ *     failed <------+  |           halted: a step said halt; it waits for a restart
+ *     halted <---------+
+ */
+export type TaskStatus = 'restoring' | 'running' | 'failed' | 'halted' | 'closed'
+export const TASK_TRANSITIONS: Transitions<TaskStatus> = {
+  restoring: ['running', 'failed', 'closed'],
+  running: ['failed', 'halted', 'closed'],
+  failed: ['closed'],
+  halted: ['closed'],
+  closed: [],
+}
+
+/** One log partition that a task reads. */
+export interface InputParts {
+  readonly partition: PartitionName
+  readonly topic: string
+  readonly number: number
+  readonly log: NodeId
+  readonly flavour: Flavour
+  readonly entry: Entry | undefined
+  /** Its control records say how far the sources behind it are. */
+  readonly inbox: boolean
+}
+
+export class Input {
+  readonly parts: InputParts
+  /** The record at hand, and after it the last one processed. */
+  readonly rec: Rec = new Rec()
+  readonly queue: RecordBatch[] = []
+  queuedBytes = 0
+  /** Place in the first batch of the queue. */
+  at = 0
+  /** The next offset to process. */
+  position: number
+  /** Behind all that was read, aborted and control batches included. */
+  readTo: number
+  /** Behind the last record in the log when it was last asked. */
+  high = -1
+  /** The first batch has its schemas and rows loaded. */
+  ready = false
+  /** When the last fact processed was recorded, where no record was processed in this life. */
+  recordedAt: number | undefined
+
+  constructor(parts: InputParts, position: number, recordedAt: number | undefined) {
+    this.parts = parts
+    this.position = position
+    this.readTo = position
+    this.recordedAt = recordedAt
+  }
+}
+
+export interface TaskParts {
+  readonly stage: StagePlan
+  readonly partition: number
+  readonly inputs: readonly Input[]
+  readonly interpreter: Interpreter
+  readonly outbox: Outbox
+  /** undefined for a stage that keeps nothing. */
+  readonly state: TaskState | undefined
+  readonly sealer: Sealer | undefined
+  readonly schemas: Set<number>
+  readonly progress: Progress
+}
+
+/** What one task contributes to a commit. */
+export interface TaskCommit {
+  readonly task: Task
+  readonly state: SealedState | undefined
+  readonly outputs: readonly Addressed[]
+  readonly positions: Positions
+  readonly recorded: ReadonlyMap<PartitionName, number>
+  readonly counts: Counts
+}
+
+export class Task {
+  readonly name: string
+  readonly parts: TaskParts
+  readonly life: Lifecycle<TaskStatus>
+  /** Positions as the last commit has them. */
+  committed: Positions
+  #pending: (() => Promise<void>) | undefined
+  #sweepUntil: readonly number[]
+
+  constructor(parts: TaskParts, listener: (status: TaskStatus) => void) {
+    this.parts = parts
+    this.name = taskName(parts.stage.name, parts.partition)
+    this.life = new Lifecycle<TaskStatus>(`task ${this.name}`, 'restoring', TASK_TRANSITIONS, listener)
+    this.committed = new Map(parts.inputs.map(({ parts: { partition }, position }) => [partition, position]))
+    this.#sweepUntil = parts.state?.stores.map((store) => store.firstBucket) ?? []
+  }
+
+  /** Takes what was read for one of its partitions. */
+  take(partition: PartitionName, batches: readonly RecordBatch[], next: number, high: number): void {
+    const input = this.input(partition)
+    for (const batch of batches) {
+      input.queue.push(batch)
+      input.queuedBytes += batch.bytes.length
+    }
+    input.readTo = Math.max(input.readTo, next)
+    input.high = high
+    if (input.queue.length === 0) input.position = Math.max(input.position, input.readTo)
+  }
+
+  input(partition: PartitionName): Input {
+    return this.parts.inputs.find(({ parts }) => parts.partition === partition) as Input
+  }
+
+  /** Whether there is something to process, or to load first. */
+  get busy(): boolean {
+    return this.#pending !== undefined || this.parts.inputs.some((input) => input.queue.length > 0)
+  }
+
+  /** What must be awaited before it can run on: schemas, rows of a batch, a page that a step asked for. */
+  get pending(): (() => Promise<void>) | undefined {
+    return this.#pending
+  }
+
+  async load(): Promise<void> {
+    const pending = this.#pending
+    if (pending === undefined) return
+    await pending()
+    if (this.#pending === pending) this.#pending = undefined
+  }
+
+  /**
+   * Processes up to `max` records and returns how many it did. Stops early when something must be loaded.
+   * @throws TaskStopped
+   */
+  run(max: number): number {
+    let done = 0
+    while (done < max && this.#pending === undefined) {
+      const input = this.#next()
+      if (input === undefined) break
+      const batch = input.queue[0] as RecordBatch
+      const columns = columnsOf(batch, input)
+      if (!input.ready && !this.#makeReady(input, columns)) break
+      done += this.#runBatch(input, batch, columns, max - done)
+    }
+    return done
+  }
+
+  #runBatch(input: Input, batch: RecordBatch, columns: Columns, max: number): number {
+    const { rec, parts } = input
+    const { topic, number, log, flavour, entry } = parts
+    const { interpreter, inputs } = this.parts
+    const { offsets, count } = columns
+    const tally = interpreter.tally(log)
+    // With several logs the next record may be another's, so the choice is made anew after each.
+    const until = inputs.length === 1 ? max : 1
+    let done = 0
+    let i = input.at
+    for (; i < count && done < until; i++) {
+      if ((offsets[i] as number) < input.position) continue
+      rec.read(columns, i, topic, number, flavour)
+      if (parts.inbox && rec.keyAt < 0) {
+        this.parts.progress.take(rec)
+        input.position = rec.offset + 1
+        continue
+      }
+      let entered = true
+      if (entry !== undefined) {
+        try {
+          entry(rec)
+        } catch (error) {
+          entered = false
+          interpreter.refuse(log, rec, error)
+        }
+      }
+      if (entered) interpreter.run(log, rec)
+      input.position = rec.offset + 1
+      done += 1
+      const wishes = interpreter.takePages()
+      if (wishes.length > 0) {
+        i += 1
+        this.#pending = () => this.#pages(wishes)
+        break
+      }
+    }
+    tally.add('records_in', done)
+    input.at = i
+    if (i >= count) this.#finishBatch(input, batch)
+    return done
+  }
+
+  #finishBatch(input: Input, batch: RecordBatch): void {
+    input.queue.shift()
+    input.queuedBytes -= batch.bytes.length
+    input.at = 0
+    input.ready = false
+    input.position = Math.max(input.position, batch.lastOffset + 1)
+    if (input.queue.length === 0) input.position = Math.max(input.position, input.readTo)
+    this.#unpin()
+  }
+
+  /** The input whose next record is the oldest by its timestamp: among several logs, time decides. */
+  #next(): Input | undefined {
+    const { inputs } = this.parts
+    if (inputs.length === 1) return (inputs[0] as Input).queue.length > 0 ? inputs[0] : undefined
+    let best: Input | undefined
+    let bestTime = Number.POSITIVE_INFINITY
+    for (const input of inputs) {
+      const batch = input.queue[0]
+      if (batch === undefined) continue
+      const time = columnsOf(batch, input).timestamps[input.at] ?? Number.NEGATIVE_INFINITY
+      if (best !== undefined && time >= bestTime) continue
+      best = input
+      bestTime = time
+    }
+    return best
+  }
+
+  /** Sees to what the first batch needs before it can run. False when that must be awaited. */
+  #makeReady(input: Input, columns: Columns): boolean {
+    const unknown = this.#schemasOf(input, columns)
+    const ranged = this.parts.state?.stores.some((store) => store.ranged) === true
+    input.ready = true
+    if (unknown.length === 0 && !ranged) return true
+    this.#pending = async () => {
+      if (unknown.length > 0) await input.parts.flavour.value?.prepare(unknown)
+      if (ranged) await this.#loadRanges(columns)
+    }
+    return false
+  }
+
+  /** Schema ids among the values of a batch that the codec does not know; notes every id, because kept records are read after a restart. */
+  #schemasOf(input: Input, columns: Columns): number[] {
+    const codec = input.parts.flavour.value
+    const unknown: number[] = []
+    if (codec === undefined) return unknown
+    const { payload, valueAt, valueEnd, count } = columns
+    const { schemas } = this.parts
+    let last = -1
+    let lastUnknownFields = 0
+    let unknownFields = 0
+    for (let i = input.at; i < count; i++) {
+      const at = valueAt[i] as number
+      if (at < 0 || (valueEnd[i] as number) - at < 5 || payload[at] !== 0) continue
+      const id = payload.readInt32BE(at + 1)
+      if (id !== last) {
+        last = id
+        schemas.add(id)
+        if (codec.knows(id)) lastUnknownFields = codec.unknownFields(payload, at, valueEnd[i] as number)
+        else {
+          lastUnknownFields = 0
+          if (!unknown.includes(id)) unknown.push(id)
+        }
+      }
+      if (lastUnknownFields > 0) unknownFields += 1
+    }
+    if (unknownFields > 0) this.parts.interpreter.tally(input.parts.log).add('unknown_fields', unknownFields)
+    return unknown
+  }
+
+  #pinned: { pins: number }[] = []
+
+  /** Rows of ranged stores for every key of the batch, and for keys whose timers its times may reach. */
+  async #loadRanges(columns: Columns): Promise<void> {
+    const state = this.parts.state as TaskState
+    const { payload, keyAt, keyEnd, timestamps, count } = columns
+    const ranged = state.stores.filter((store) => store.ranged)
+    const slots = new Set<ReturnType<typeof state.slots.of>>()
+    let latest = Number.NEGATIVE_INFINITY
+    for (let i = 0; i < count; i++) {
+      latest = Math.max(latest, timestamps[i] as number)
+      if ((keyAt[i] as number) >= 0) slots.add(state.slots.of(payload, keyAt[i] as number, keyEnd[i] as number))
+    }
+    for (const store of ranged) for (const key of store.timers.keysDue(latest)) slots.add(state.slots.of(key, 0, key.length))
+    for (const slot of slots) {
+      slot.pins += 1
+      this.#pinned.push(slot)
+    }
+    for (const slot of slots) for (const store of ranged) await state.load(slot, store)
+  }
+
+  #unpin(): void {
+    for (const slot of this.#pinned) slot.pins -= 1
+    this.#pinned = []
+  }
+
+  async #pages(wishes: ReturnType<Interpreter['takePages']>): Promise<void> {
+    const { state, interpreter } = this.parts
+    for (let wish = wishes.shift(); wish !== undefined; wish = wishes.shift()) {
+      const { rows, next } = await (state as TaskState).page(wish.slot, wish.executor.store, wish.from)
+      wish.executor.takePage(wish.slot, rows, next)
+      wishes.push(...interpreter.takePages())
+    }
+  }
+
+  /** Wakes what is due by wall time; true when something may have happened. */
+  wake(now: number): boolean {
+    const { interpreter } = this.parts
+    if (this.#pending !== undefined || interpreter.nextWall() > now) return false
+    interpreter.wakeByWall(now)
+    return true
+  }
+
+  /** Bytes that wait for a commit, about. */
+  get uncommittedBytes(): number {
+    return this.parts.outbox.bytes + (this.parts.state?.changes ?? 0) * 256
+  }
+
+  /** Whether a commit would change anything. */
+  get dirty(): boolean {
+    if ((this.parts.state?.changes ?? 0) > 0 || !this.parts.outbox.empty) return true
+    return this.parts.inputs.some(({ parts: { partition }, position }) => position !== this.committed.get(partition))
+  }
+
+  /** Turns everything since the last seal into bytes. From here on only the commit holds it. */
+  seal(now: number): TaskCommit {
+    const { inputs, state, sealer, outbox, interpreter, stage, schemas, progress } = this.parts
+    const positions = new Map(inputs.map(({ parts: { partition }, position }) => [partition, position]))
+    const recorded = new Map<PartitionName, number>()
+    for (const input of inputs) {
+      if (input.rec.topic !== '') input.recordedAt = input.rec.recordedAt
+      if (input.recordedAt !== undefined) recorded.set(input.parts.partition, input.recordedAt)
+    }
+    const meta = (): TaskMeta => ({
+      generation: stage.generation,
+      positions,
+      recorded,
+      schemas: [...schemas].sort((a, b) => a - b),
+      stores: new Map((state as TaskState).stores.map((store) => [store.plan.id, store.meta()])),
+    })
+    const sealed = sealer?.seal(now, meta)
+    progress.announce(outbox, positions, recorded, now)
+    return {
+      task: this,
+      state: sealed,
+      outputs: outbox.seal(),
+      positions,
+      recorded,
+      counts: interpreter.tallies.flatMap((tally) => tally.take()),
+    }
+  }
+
+  /** The disk has what was sealed: its rows may leave memory. */
+  release(commit: TaskCommit): void {
+    const { state } = this.parts
+    this.committed = commit.positions
+    if (state === undefined || commit.state === undefined) return
+    for (const row of commit.state.rows) row.slot.pins -= 1
+    this.#sweepUntil = commit.state.oldestAlive
+    state.slots.shrink()
+  }
+
+  /** Removes some rows that have expired. */
+  async sweep(): Promise<void> {
+    const { state } = this.parts
+    if (state === undefined) return
+    for (const store of state.stores) await state.sweep(store, this.#sweepUntil[store.index] ?? 0, 500)
+  }
+
+  async close(): Promise<void> {
+    if (this.life.state === 'closed') return
+    this.life.to('closed')
+    await this.parts.state?.db.close()
+  }
+}
+
+/** A batch that passed its checksum and still cannot be read is what its producer sent: no record of it can be named, so the task halts. */
+function columnsOf(batch: RecordBatch, input: Input): Columns {
+  try {
+    return batch.columns
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    throw new TaskStopped('halt', input.parts.log, error)
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * Views: reading a projection. A read sees what is committed and nothing else, and it always says how fresh that is.
+ */
+import { TidemarkError } from '../base/errors.ts'
+import { partitionOf } from '../base/murmur.ts'
+import { durationMs } from '../base/time.ts'
+import type { KeyCodec } from '../contract/key.ts'
+import type { Freshness } from '../contract/window.ts'
+import type { StagePlan, StorePlan } from '../plan/plan.ts'
+import { type PartitionName, partitionName } from '../ports/log.ts'
+import type { KeyedNode, Parked, ViewSpec } from '../topology/node.ts'
+import { freshnessOf } from './freshness.ts'
+import type { Frontier } from './frontier.ts'
+import { parkedOf } from './parking.ts'
+import { afterPrefix, decodeRow, escapeInto, type RowCodec, RowWriter, storePrefix, unescapeKey } from './rows.ts'
+import { KeySlot, Row } from './slots.ts'
+import type { Task } from './task.ts'
+
+/** Where a row comes from and when. */
+export interface RowInfo {
+  /** Facts applied, or the version that the gate saw. */
+  readonly version: number
+  /** Business time of the last fact, ms. */
+  readonly at: number
+  readonly appliedAt: number
+  /** The record of the last fact. */
+  readonly source: { readonly topic: string; readonly partition: number; readonly offset: number }
+  readonly contractVersion: number
+}
+
+export interface Answer<Row> {
+  readonly value: Row | undefined
+  readonly freshness: Freshness
+  /** undefined for a key that was never written. A deleted one has its tombstone's. */
+  readonly row: RowInfo | undefined
+}
+
+export type Decided<Row> =
+  | { readonly answer: 'value'; readonly value: Row | undefined; readonly freshness: Freshness; readonly degraded: boolean }
+  | {
+      readonly answer: 'refused'
+      readonly why: 'too-stale' | 'parked' | 'unknown' | 'restoring' | 'ask-authority'
+      readonly freshness: Freshness
+    }
+
+export interface Page<K, Row> {
+  readonly rows: readonly { readonly key: K; readonly text: string; readonly value: Row }[]
+  /** Where the next page begins; undefined after the last. */
+  readonly next: string | undefined
+}
+
+export interface View<K, Row, D extends string> {
+  readonly name: string
+  get(key: K): Promise<Answer<Row>>
+  /** A value, or a typed refusal, by the policy that the projection declares under this name. @throws TidemarkError DECISION_UNKNOWN */
+  decide(decision: D, key: K): Promise<Decided<Row>>
+  /** Rows whose key's text begins with `prefix`, in the order of their keys' bytes, `limit` at most. */
+  page(options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number }): Promise<Page<K, Row>>
+  /** Of the projection as a whole and of each of its partitions. */
+  freshness(): {
+    readonly projection: Freshness
+    readonly partitions: readonly { readonly partition: number; readonly freshness: Freshness }[]
+  }
+  /** Live rows. */
+  count(): Promise<number>
+}
+
+export interface ViewParts {
+  readonly name: string
+  readonly stage: StagePlan
+  readonly store: StorePlan
+  readonly spec: ViewSpec
+  readonly key: KeyCodec<unknown>
+  readonly codec: RowCodec
+  readonly frontier: Frontier
+  readonly now: () => number
+  /** The topic that the stage reads. */
+  readonly log: string
+  /** Source partitions of each fact, where the stage reads them through an inbox. */
+  readonly sourcesOf: (fact: string) => readonly PartitionName[] | undefined
+  readonly taskOf: (partition: number) => Task | undefined
+  readonly restoring: (partition: number) => number | undefined
+  /** Steps of the stage that may hold a key back. */
+  readonly parkers: readonly { readonly store: StorePlan; readonly node: KeyedNode | undefined; readonly codec: RowCodec }[]
+}
+
+const PAGE_MAX = 1_000
+
+export class StoreView implements View<unknown, unknown, string> {
+  readonly name: string
+  readonly #parts: ViewParts
+  readonly #writer = new RowWriter()
+
+  constructor(parts: ViewParts) {
+    this.name = parts.name
+    this.#parts = parts
+  }
+
+  async get(key: unknown): Promise<Answer<unknown>> {
+    const { stage, store, codec } = this.#parts
+    const bytes = this.#parts.key.encode(key)
+    const partition = partitionOf(bytes, stage.partitions)
+    const task = this.#parts.taskOf(partition)
+    if (task === undefined) return { value: undefined, row: undefined, freshness: this.#freshness(partition, undefined) }
+    const row = this.#read(task, store, bytes, codec)
+    const freshness = this.#freshness(partition, this.#parkedBehind(task, bytes))
+    return { value: row.exists ? row.value : undefined, freshness, row: row.stored ? infoOf(row) : undefined }
+  }
+
+  async decide(decision: string, key: unknown): Promise<Decided<unknown>> {
+    const policy = this.#parts.spec.decisions[decision]
+    if (policy === undefined) {
+      throw new TidemarkError('DECISION_UNKNOWN', `projection "${this.name}" declares no decision "${decision}"`, {
+        hint: `Declared are: ${Object.keys(this.#parts.spec.decisions).join(', ') || 'none'}.`,
+      })
+    }
+    const { value, freshness } = await this.get(key)
+    const why = reasonAgainst(freshness, durationMs(policy.maxStaleness))
+    if (why === undefined) return { answer: 'value', value, freshness, degraded: false }
+    switch (policy.otherwise) {
+      case 'proceed':
+        return { answer: 'value', value, freshness, degraded: false }
+      case 'degrade':
+        return { answer: 'value', value, freshness, degraded: true }
+      case 'ask-authority':
+        return { answer: 'refused', why: 'ask-authority', freshness }
+      case 'refuse':
+        return { answer: 'refused', why, freshness }
+    }
+  }
+
+  async page(
+    options: { readonly prefix?: string; readonly after?: string; readonly limit?: number } = {},
+  ): Promise<Page<unknown, unknown>> {
+    const { stage, store, key: keys } = this.#parts
+    const limit = Math.max(1, Math.min(options.limit ?? 100, PAGE_MAX))
+    const prefix = this.#keyPrefix(Buffer.from(options.prefix ?? ''))
+    const from =
+      options.after === undefined
+        ? prefix
+        : Buffer.concat([this.#writer.key(store.id, keys.encode(keys.fromText(options.after)), '', false), Buffer.from([0])])
+    const found: { readonly bytes: Buffer; readonly key: Buffer; readonly value: unknown }[] = []
+    let more = false
+    for (let partition = 0; partition < stage.partitions; partition++) {
+      const task = this.#parts.taskOf(partition)
+      if (task !== undefined) more = (await this.#collect(task, from, afterPrefix(prefix), limit + 1, found)) || more
+    }
+    found.sort((a, b) => a.bytes.compare(b.bytes))
+    const rows = found.slice(0, limit).map(({ key, value }) => {
+      const decoded = keys.decode(key, 0, key.length)
+      return { key: decoded, text: keys.toText(decoded), value }
+    })
+    return { rows, next: found.length > limit || more ? rows.at(-1)?.text : undefined }
+  }
+
+  /** Live rows of one task in a range; true when it stopped before the end. */
+  async #collect(
+    task: Task,
+    from: Buffer,
+    to: Buffer | undefined,
+    limit: number,
+    found: { bytes: Buffer; key: Buffer; value: unknown }[],
+  ): Promise<boolean> {
+    const { store, codec } = this.#parts
+    const strip = storePrefix(store.id).length
+    let at = from
+    for (let live = 0; ; ) {
+      const page = (await task.parts.state?.db.range({ from: at, to, limit: PAGE_MAX })) ?? []
+      for (const [bytes, value] of page) {
+        const place = unescapeKey(bytes, strip)
+        if (place === undefined || place.sub !== '') continue
+        const row = new Row(new KeySlot(place.key, 0, 0), 0, '')
+        decodeRow(row, bytes, value, codec)
+        if (!row.exists) continue
+        found.push({ bytes, key: place.key, value: row.value })
+        live += 1
+        if (live >= limit) return true
+      }
+      if (page.length < PAGE_MAX) return false
+      at = Buffer.concat([(page.at(-1) as readonly [Buffer, Buffer])[0], Buffer.from([0])])
+    }
+  }
+
+  #keyPrefix(prefix: Buffer): Buffer {
+    const escaped = Buffer.alloc(prefix.length * 2)
+    return storePrefix(this.#parts.store.id, escaped.subarray(0, escapeInto(escaped, 0, prefix)))
+  }
+
+  async count(): Promise<number> {
+    let rows = 0
+    const prefix = this.#keyPrefix(Buffer.alloc(0))
+    for (let partition = 0; partition < this.#parts.stage.partitions; partition++) {
+      const task = this.#parts.taskOf(partition)
+      if (task === undefined) continue
+      const found: { bytes: Buffer; key: Buffer; value: unknown }[] = []
+      await this.#collect(task, prefix, afterPrefix(prefix), Number.POSITIVE_INFINITY, found)
+      rows += found.length
+    }
+    return rows
+  }
+
+  freshness(): { projection: Freshness; partitions: { partition: number; freshness: Freshness }[] } {
+    const partitions = Array.from({ length: this.#parts.stage.partitions }, (_, partition) => ({
+      partition,
+      freshness: this.#freshness(partition, undefined),
+    }))
+    const rank = { fresh: 0, stale: 1, restoring: 2, unknown: 3 }
+    const worst = partitions.reduce((a, b) => (worse(b.freshness, a.freshness) ? b : a))
+    return { projection: worst.freshness, partitions }
+
+    function worse(a: Freshness, b: Freshness): boolean {
+      if (a.state !== b.state) return rank[a.state] > rank[b.state]
+      return 'ageMs' in a && 'ageMs' in b && a.ageMs > b.ageMs
+    }
+  }
+
+  #freshness(partition: number, parked: Parked | undefined): Freshness {
+    const { spec, frontier, log, sourcesOf, restoring } = this.#parts
+    return freshnessOf(frontier, {
+      now: this.#parts.now(),
+      partition: partitionName(log, partition),
+      parked,
+      restoring: restoring(partition),
+      facts: Object.entries(spec.windows).map(([fact, window]) => ({ fact, window, behindInbox: sourcesOf(fact) })),
+    })
+  }
+
+  #read(task: Task, store: StorePlan, key: Buffer, codec: RowCodec): Row {
+    const row = new Row(new KeySlot(key, 0, 0), 0, '')
+    const place = this.#writer.key(store.id, key, '', false)
+    const bytes = task.parts.state?.db.get(place)
+    if (bytes !== undefined) decodeRow(row, place, bytes, codec)
+    return row
+  }
+
+  /** Whether a step before the projection holds this key back. */
+  #parkedBehind(task: Task, key: Buffer): Parked | undefined {
+    for (const { store, node, codec } of this.#parts.parkers) {
+      const row = this.#read(task, store, key, codec)
+      if (!row.exists) continue
+      const parked = node === undefined ? parkedOf(row.value) : node.parked?.(row.value)
+      if (parked !== undefined) return parked
+    }
+    return undefined
+  }
+}
+
+function infoOf(row: Row): RowInfo {
+  const { version, at, appliedAt, topic, partition, offset, contractVersion } = row
+  return { version, at, appliedAt, source: { topic, partition, offset }, contractVersion }
+}
+
+/** Why a decision that tolerates so much staleness cannot rest on a read; undefined when it can. */
+function reasonAgainst(freshness: Freshness, maxStalenessMs: number): 'too-stale' | 'parked' | 'unknown' | 'restoring' | undefined {
+  switch (freshness.state) {
+    case 'unknown':
+    case 'restoring':
+      return freshness.state
+    case 'stale':
+      if (freshness.parked !== undefined) return 'parked'
+      return freshness.ageMs > maxStalenessMs ? 'too-stale' : undefined
+    case 'fresh':
+      return freshness.ageMs > maxStalenessMs ? 'too-stale' : undefined
+  }
+}

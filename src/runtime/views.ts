@@ -1,0 +1,71 @@
+/** The views of an application: one for every projection, with what each needs to know about its sources. */
+
+import { taskName } from '../plan/naming.ts'
+import type { PlanFacts, StagePlan } from '../plan/plan.ts'
+import { topicRead } from '../plan/tasks.ts'
+import { type PartitionName, partitionName } from '../ports/log.ts'
+import type { KeyedNode } from '../topology/node.ts'
+import { readsLog, storeOf } from '../topology/node.ts'
+import type { Frontier } from './frontier.ts'
+import { parkedFormat } from './parking.ts'
+import type { Flavour } from './record.ts'
+import type { RowCodec } from './rows.ts'
+import type { Stages } from './stages.ts'
+import type { Task } from './task.ts'
+import { StoreView, type ViewParts } from './view.ts'
+
+interface Access {
+  readonly now: () => number
+  readonly taskOf: (name: string) => Task | undefined
+  readonly restoring: (name: string) => number | undefined
+}
+
+export function viewsOf(stages: Stages, facts: PlanFacts, frontier: Frontier, access: Access): ReadonlyMap<string, StoreView> {
+  const views = new Map<string, StoreView>()
+  const { plan } = stages
+  for (const stage of plan.stages) {
+    for (const store of stage.stores) {
+      const node = stages.node(store.step)
+      const spec = storeOf(node)?.view
+      if (spec === undefined || store.kind !== 'rows') continue
+      const [log] = stage.logs as [string]
+      const direct = stages.node(log).kind === 'source'
+      const parts: ViewParts = {
+        name: store.name,
+        stage,
+        store,
+        spec,
+        frontier,
+        now: access.now,
+        key: (stages.codecs.flavours.get(node.id) as Flavour).key,
+        codec: stages.codecs.rows.get(node.id) as RowCodec,
+        log: topicRead(plan.app, plan.graph, log, facts),
+        sourcesOf: (fact) => (direct ? undefined : sourcePartitions(stages, fact)),
+        taskOf: (partition) => access.taskOf(taskName(stage.name, partition)),
+        restoring: (partition) => access.restoring(taskName(stage.name, partition)),
+        parkers: parkersOf(stages, stage),
+      }
+      views.set(store.name, new StoreView(parts))
+    }
+  }
+  return views
+}
+
+/** All partitions of the source topics that bring a fact. */
+function sourcePartitions(stages: Stages, fact: string): PartitionName[] {
+  return stages.plan.graph.nodes.flatMap((node) => {
+    if (node.kind !== 'source' || node.contract?.name !== fact) return []
+    return Array.from({ length: stages.partitionsOf(node.topic) }, (_, partition) => partitionName(node.topic, partition))
+  })
+}
+
+function parkersOf(stages: Stages, stage: StagePlan): ViewParts['parkers'] {
+  return stage.stores.flatMap((store): ViewParts['parkers'][number][] => {
+    const node = stages.node(store.step)
+    if (store.kind === 'parked') return [{ store, node: undefined, codec: { kind: 'format', format: parkedFormat, view: false } }]
+    const codec = stages.codecs.rows.get(store.step)
+    return node.kind === 'keyed' && !readsLog(node) && node.parked !== undefined && codec !== undefined
+      ? [{ store, node: node as KeyedNode, codec }]
+      : []
+  })
+}

@@ -1,0 +1,586 @@
+/**
+ * A worker: the loop that reads, runs and commits for the tasks its group gave it.
+ *
+ * Processing is synchronous and goes in slices; between two slices the loop lets input, output and heartbeats happen. One commit is on its way
+ * at a time while the next one fills: the tasks go on into their overlays as soon as they are sealed.
+ *
+ * What fails is dropped and opened again, never patched: a commit that failed takes all its tasks with it, a task that failed takes itself.
+ */
+import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
+import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
+import { groupOf, writerId } from '../plan/naming.ts'
+import type { TaskPlan } from '../plan/tasks.ts'
+import type { GroupEvent, Identity, Membership, PlainWriter, Reader, Writer } from '../ports/log.ts'
+import { assignMembers, encodeMember, liveWriters } from './assignment.ts'
+import { COMMIT, type CommitProtocol, type CommitRun, runCommit } from './commit.ts'
+import { backoffMs, TaskStopped } from './failure.ts'
+import type { Frontier } from './frontier.ts'
+import type { Stages } from './stages.ts'
+import { report } from './tally.ts'
+import type { Task, TaskCommit } from './task.ts'
+import type { RuntimeOptions, World } from './world.ts'
+
+/**
+ *   joining -> running -> draining -> closed
+ *      |          |           |
+ *      +----------+-----------+----> failed
+ */
+export type WorkerStatus = 'joining' | 'running' | 'draining' | 'closed' | 'failed'
+const TRANSITIONS: Transitions<WorkerStatus> = {
+  joining: ['running', 'draining', 'failed'],
+  running: ['draining', 'failed'],
+  draining: ['closed', 'failed'],
+  closed: [],
+  failed: [],
+}
+
+/** Records a task runs before another task gets its turn, and before the clock is asked. */
+const TURN_RECORDS = 512
+/** A slice ends after this long, so that heartbeats and answers are never far behind, ms. */
+const SLICE_MS = 10
+/** How long the loop sleeps when there is nothing to do at all, ms: input wakes it. */
+const IDLE_MS = 100
+
+export class Worker {
+  readonly life: Lifecycle<WorkerStatus>
+  readonly name: string
+  readonly #world: World
+  readonly #options: RuntimeOptions
+  readonly #stages: Stages
+  readonly #frontier: Frontier
+  readonly #protocol: CommitProtocol
+  readonly #tasks = new Map<string, Task>()
+  /** Tasks that are being opened, and how often that failed in a row. */
+  readonly #opening = new Map<string, { readonly abort: AbortController; readonly done: Promise<void> }>()
+  readonly #attempts = new Map<string, number>()
+  readonly #halted = new Set<string>()
+  #mine: readonly TaskPlan[] = []
+  #membership: Membership | undefined
+  #identity: Identity | undefined
+  #writer: Writer | PlainWriter | undefined
+  #reader: Reader | undefined
+  #assigned = ''
+  #fetching: Promise<void> | undefined
+  #listening: Promise<void> | undefined
+  readonly #events: GroupEvent[] = []
+  /** Between giving up partitions and knowing the new ones: nothing is committed then. */
+  #rebalancing = false
+  #committing: Promise<void> | undefined
+  #commitStarted = 0
+  #wake: (() => void) | undefined
+  readonly #stop = new AbortController()
+  /** Set by what runs beside the loop; the loop acts on it. */
+  #broken: unknown
+  #finished: Promise<void> | undefined
+  failure: TidemarkError | undefined
+
+  constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, protocol: CommitProtocol = COMMIT) {
+    this.#world = world
+    this.#options = options
+    this.#stages = stages
+    this.#frontier = frontier
+    this.#protocol = protocol
+    this.name = writerId(stages.plan.app, options.instance)
+    this.life = new Lifecycle<WorkerStatus>(`worker ${this.name}`, 'joining', TRANSITIONS, (state) =>
+      world.telemetry.event({ kind: 'worker', worker: this.name, state }),
+    )
+  }
+
+  get tasks(): Iterable<Task> {
+    return this.#tasks.values()
+  }
+
+  /** Begins to work. Resolves when the worker has ended; rejects never: `failure` says why it ended. */
+  run(): Promise<void> {
+    this.#finished ??= this.#run()
+    return this.#finished
+  }
+
+  async #run(): Promise<void> {
+    const { log } = this.#world
+    try {
+      await this.#openWriter()
+      this.#reader = log.reader('committed')
+      this.#membership = await this.#join()
+      while (!this.#stop.signal.aborted) await this.#turn()
+      await this.#drain()
+      this.life.to('closed')
+    } catch (error) {
+      this.failure =
+        error instanceof TidemarkError
+          ? error
+          : new TidemarkError('APP_CLOSED', `worker ${this.name} ended: ${messageOf(error)}`, { cause: error })
+      if (this.life.may('failed')) this.life.to('failed')
+      this.#world.telemetry.event({ kind: 'worker', worker: this.name, state: 'failed', error: this.failure })
+      await this.#abandon().catch(() => {})
+    }
+  }
+
+  /** Finishes what is begun, commits it, and leaves. With `keep`, the group expects this instance back. */
+  async close(): Promise<void> {
+    this.#stop.abort()
+    this.#wake?.()
+    await this.#finished
+  }
+
+  // --- one turn of the loop ----------------------------------------------------------------------------------------------------
+
+  async #turn(): Promise<void> {
+    this.#listen()
+    for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) await this.#onGroup(event)
+    if (this.#broken !== undefined) await this.#recover()
+    this.#fetch()
+    const worked = this.#slice()
+    await this.#commitIfDue(!worked)
+    if (worked) await this.#world.clock.turn()
+    else await this.#rest()
+  }
+
+  /** Keeps one ear on the group. */
+  #listen(): void {
+    this.#listening ??= (this.#membership as Membership)
+      .next(this.#stop.signal)
+      .then((event) => {
+        this.#events.push(event)
+      })
+      .catch((error: unknown) => {
+        if (!this.#stop.signal.aborted) this.#break(error)
+      })
+      .finally(() => {
+        this.#listening = undefined
+        this.#wake?.()
+      })
+  }
+
+  /** Waits until there is something to do: input, an answer, an event of the group, a timer. */
+  async #rest(): Promise<void> {
+    if (this.#stop.signal.aborted || this.#broken !== undefined || this.#events.length > 0) return
+    const slept = new AbortController()
+    const woken = new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    const sleep = this.#world.clock.sleep(IDLE_MS, slept.signal).catch(() => {})
+    await Promise.race([woken, sleep])
+    this.#wake = undefined
+    slept.abort()
+  }
+
+  /** Runs every task that has something, for a slice of time. False when none had. */
+  #slice(): boolean {
+    const { clock } = this.#world
+    const until = clock.mono() + SLICE_MS
+    let worked = false
+    do {
+      let turn = 0
+      for (const task of this.#tasks.values()) {
+        if (task.life.state !== 'running') continue
+        try {
+          if (task.wake(clock.now())) turn += 1
+          if (task.busy) turn += task.pending === undefined ? task.run(TURN_RECORDS) : 0
+          if (task.pending !== undefined) this.#load(task)
+        } catch (error) {
+          this.#stopTask(task, error)
+        }
+      }
+      if (turn === 0) break
+      worked = true
+    } while (clock.mono() < until && this.#uncommitted() < this.#options.commitBytes)
+    return worked
+  }
+
+  readonly #loading = new Set<Task>()
+
+  /** Loads what a task waits for, beside the loop. */
+  #load(task: Task): void {
+    if (this.#loading.has(task)) return
+    this.#loading.add(task)
+    const done = async (): Promise<void> => {
+      try {
+        await task.load()
+      } catch (error) {
+        if (task.life.state === 'running') this.#stopTask(task, error)
+      } finally {
+        this.#loading.delete(task)
+        this.#wake?.()
+      }
+    }
+    void done()
+  }
+
+  #uncommitted(): number {
+    let bytes = 0
+    for (const task of this.#tasks.values()) bytes += task.uncommittedBytes
+    return bytes
+  }
+
+  /** Keeps one poll going for the tasks that run and have room. */
+  #fetch(): void {
+    if (this.#fetching !== undefined) return
+    const reader = this.#reader as Reader
+    const running = [...this.#tasks.values()].filter((task) => task.life.state === 'running')
+    if (running.length === 0) return
+    const assigned = running.map((task) => task.name).join()
+    if (assigned !== this.#assigned) {
+      this.#assigned = assigned
+      reader.assign(new Map(running.flatMap((task) => task.parts.inputs.map((input) => [input.parts.partition, input.readTo]))))
+    }
+    const full = new Set<string>()
+    let total = 0
+    for (const task of running) {
+      for (const input of task.parts.inputs) {
+        total += 1
+        if (input.queuedBytes >= this.#options.bufferBytes) full.add(input.parts.partition)
+      }
+    }
+    if (full.size === total) return
+    reader.pause(full)
+    const idle = running.every((task) => !task.busy)
+    this.#fetching = this.#poll(
+      reader,
+      new Map(running.flatMap((task) => task.parts.inputs.map(({ parts }) => [parts.partition, task]))),
+      idle ? IDLE_MS : 0,
+    ).finally(() => {
+      this.#fetching = undefined
+      this.#wake?.()
+    })
+  }
+
+  /** @param readers for whom each partition is read: what comes for a task that was opened anew meanwhile is not its */
+  async #poll(reader: Reader, readers: ReadonlyMap<string, Task>, waitMs: number): Promise<void> {
+    const frontier = this.#frontier.snapshot(this.#world.clock.now())
+    try {
+      const answers = await reader.poll({ bytes: this.#options.fetchBytes, waitMs, signal: this.#stop.signal })
+      for (const fetched of answers) {
+        const task = readers.get(fetched.partition)
+        if (task === undefined || task.life.state !== 'running') continue
+        if (fetched.kind === 'batches') {
+          task.take(fetched.partition, fetched.batches, fetched.next, fetched.high)
+          this.#frontier.polled(fetched.partition, { high: fetched.high, at: this.#world.clock.now() }, frontier)
+        } else if (fetched.kind === 'failed') this.#stopTask(task, new TaskStopped('halt', task.name, fetched.error))
+        else {
+          const error = new TidemarkError('POSITION_GAP', `records of ${fetched.partition} are gone`, {
+            detail: `They were to be read from ${fetched.position}; the log has ${fetched.logStart} to ${fetched.high}.`,
+            hint: 'Retention removed what was not processed yet. Lengthen it; to go on without them, move the positions of the group on purpose.',
+          })
+          this.#stopTask(task, new TaskStopped('halt', task.name, error))
+        }
+      }
+    } catch (error) {
+      if (!this.#stop.signal.aborted) this.#break(error)
+    }
+  }
+
+  // --- commits -----------------------------------------------------------------------------------------------------------------
+
+  /** A commit is begun when the last one is done and there is nothing else to do, or it is time, or enough has gathered. */
+  async #commitIfDue(idle: boolean): Promise<void> {
+    const full = this.#uncommitted() >= this.#options.commitBytes
+    if (this.#committing !== undefined) {
+      // The next overlay may not grow without bound while the sealed one is on its way.
+      if (full) await this.#committing
+      return
+    }
+    const waited = this.#world.clock.mono() - this.#commitStarted
+    if (!idle && !full && waited < this.#options.commitIntervalMs) return
+    this.#beginCommit()
+  }
+
+  #beginCommit(): void {
+    const identity = this.#identity
+    const dirty = [...this.#tasks.values()].filter((task) => task.life.state === 'running' && task.pending === undefined && task.dirty)
+    if (dirty.length === 0 || identity === undefined || this.#rebalancing || this.#broken !== undefined) return
+    this.#commitStarted = this.#world.clock.mono()
+    const parts: TaskCommit[] = []
+    for (const task of dirty) {
+      try {
+        parts.push(task.seal(this.#world.clock.now()))
+      } catch (error) {
+        this.#stopTask(task, error)
+      }
+    }
+    if (parts.length === 0) return
+    this.#committing = this.#commit(parts, identity).finally(() => {
+      this.#committing = undefined
+      this.#wake?.()
+    })
+  }
+
+  async #commit(tasks: readonly TaskCommit[], identity: Identity): Promise<void> {
+    const { log, clock, failpoint, telemetry } = this.#world
+    const run: CommitRun = {
+      log,
+      clock,
+      failpoint,
+      tasks,
+      identity,
+      writer: this.#writer as Writer,
+      group: groupOf(this.#stages.plan.app),
+      app: this.#stages.plan.app,
+      durableStores: this.#options.durableStores,
+      changelogEnds: new Map(),
+      failed: new Map(),
+      changelogIdOf: (topic) => this.#stages.topicId(topic),
+      deadTopics: this.#stages.deadTopics,
+    }
+    try {
+      if ((this.#membership as Membership).heartbeatAge() > this.#options.sessionMs / 2) {
+        throw new TidemarkError('COMMIT_REJECTED', 'the group has not been heard from for half a session', {
+          hint: 'Another worker may own the tasks by now, so nothing is written.',
+        })
+      }
+      await runCommit(this.#options.guarantee === 'exactly-once' ? this.#protocol.exactlyOnce : this.#protocol.atLeastOnce, run)
+    } catch (error) {
+      telemetry.count('commit_failures', {})
+      this.#break(error)
+      return
+    }
+    telemetry.count('commits', {})
+    for (const part of tasks) {
+      report(part.counts, telemetry)
+      part.task.release(part)
+      this.#attempts.delete(part.task.name)
+      this.#frontier.committed(part.task.name, part.positions, part.recorded)
+      const failed = run.failed.get(part)
+      if (failed !== undefined) this.#stopTask(part.task, failed)
+      else if (part.task.life.state === 'running') await part.task.sweep().catch((error: unknown) => this.#stopTask(part.task, error))
+    }
+  }
+
+  // --- the group ---------------------------------------------------------------------------------------------------------------
+
+  #join(): Promise<Membership> {
+    const { plan, planHash, tasks } = this.#stages
+    return this.#world.log.join(groupOf(plan.app), {
+      instance: this.#options.instance,
+      sessionMs: this.#options.sessionMs,
+      userData: () => encodeMember({ plan: planHash, writer: this.name, tasks: [...this.#tasks.keys(), ...this.#opening.keys()] }),
+      assign: (members) => assignMembers(tasks, planHash, members),
+    })
+  }
+
+  async #onGroup(event: GroupEvent): Promise<void> {
+    switch (event.kind) {
+      case 'revoking':
+        // Commit what is finished while the old identity still counts; what is not goes to whoever gets the task.
+        await this.#settle()
+        this.#rebalancing = true
+        event.done()
+        return
+      case 'lost':
+        this.#disown()
+        await this.#discardAll()
+        return
+      case 'assigned': {
+        this.#rebalancing = false
+        const names = new Set(event.partitions.map(({ topic, partition }) => `${topic}/${partition}`))
+        this.#mine = this.#stages.tasks.filter((task) => task.inputs.every(({ topic }) => names.has(`${topic}/${task.partition}`)))
+        const before = this.#identity
+        this.#identity = event.identity
+        // Only an unbroken membership proves that nobody else ran a task in between.
+        const unbroken =
+          before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
+        await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
+        await this.#world.log.fence(`${this.#stages.plan.app}-`, liveWriters(event.userData))
+        this.#openMissing()
+        if (this.life.state === 'joining') this.life.to('running')
+      }
+    }
+  }
+
+  /** Owns nothing until the group says so again. */
+  #disown(): void {
+    this.#identity = undefined
+    this.#mine = []
+  }
+
+  /** Lets a commit that is on its way end, and commits what is left. */
+  async #settle(): Promise<void> {
+    await this.#committing
+    if (this.#broken !== undefined) return
+    this.#beginCommit()
+    await this.#committing
+  }
+
+  #openMissing(): void {
+    for (const task of this.#mine) {
+      if (this.#tasks.has(task.name) || this.#opening.has(task.name) || this.#halted.has(task.name)) continue
+      const abort = new AbortController()
+      const done = this.#open(task, abort.signal).finally(() => {
+        this.#opening.delete(task.name)
+        this.#wake?.()
+      })
+      this.#opening.set(task.name, { abort, done })
+    }
+  }
+
+  async #open(plan: TaskPlan, signal: AbortSignal): Promise<void> {
+    const { clock, random, telemetry } = this.#world
+    for (let attempt = this.#attempts.get(plan.name) ?? 0; ; attempt++) {
+      if (attempt > 0) await clock.sleep(backoffMs(attempt - 1, random.unit()), signal).catch(() => {})
+      if (signal.aborted) return
+      try {
+        const task = await this.#stages.open(plan, signal, (state) => telemetry.event({ kind: 'task', task: plan.name, state }))
+        if (signal.aborted) {
+          await task.close()
+          return
+        }
+        task.life.to('running')
+        this.#tasks.set(plan.name, task)
+        this.#frontier.opened(plan, task)
+        return
+      } catch (error) {
+        if (signal.aborted) return
+        const failure =
+          error instanceof TidemarkError
+            ? error
+            : new TidemarkError('APP_CLOSED', `task ${plan.name} cannot be opened: ${messageOf(error)}`, { cause: error })
+        telemetry.event({ kind: 'task', task: plan.name, state: 'failed', error: failure })
+        if (isFinal(failure)) {
+          this.#break(failure)
+          return
+        }
+        this.#attempts.set(plan.name, attempt + 1)
+      }
+    }
+  }
+
+  // --- failures ----------------------------------------------------------------------------------------------------------------
+
+  /** Ends one task: what it had not committed is dropped. */
+  #stopTask(task: Task, error: unknown): void {
+    if (task.life.state !== 'running') return
+    const stopped =
+      error instanceof TaskStopped
+        ? error
+        : new TaskStopped(
+            'reopen',
+            task.name,
+            error instanceof TidemarkError
+              ? error
+              : new TidemarkError('STEP_FAILED', `task ${task.name} failed: ${messageOf(error)}`, { cause: error }),
+          )
+    const { telemetry } = this.#world
+    telemetry.event({ kind: 'failure', task: task.name, step: stopped.step, decision: stopped.verdict, error: stopped.failure })
+    task.life.to(stopped.verdict === 'halt' ? 'halted' : 'failed')
+    this.#assigned = ''
+    if (stopped.verdict === 'halt') {
+      this.#halted.add(task.name)
+      this.#frontier.halted(task.name, stopped.failure)
+      return
+    }
+    const attempt = (this.#attempts.get(task.name) ?? 0) + 1
+    this.#attempts.set(task.name, attempt)
+    void this.#reopen(task, codeOf(stopped.failure) === 'STORE_CORRUPT')
+  }
+
+  async #reopen(task: Task, damaged: boolean): Promise<void> {
+    const { state, telemetry } = this.#world
+    await this.#committing
+    if (this.#tasks.get(task.name) !== task) return
+    await task.close().catch(() => {})
+    this.#tasks.delete(task.name)
+    if (damaged) {
+      telemetry.count('wipes', { step: task.parts.stage.name, value: 'STORE_CORRUPT' })
+      await state.quarantine({
+        app: this.#stages.plan.app,
+        stage: task.parts.stage.name,
+        generation: task.parts.stage.generation,
+        partition: task.parts.partition,
+      })
+    }
+    if (!this.#stop.signal.aborted) this.#openMissing()
+  }
+
+  /** Notes that everything uncommitted is void; the loop recovers. */
+  #break(error: unknown): void {
+    this.#broken ??= error
+    this.#wake?.()
+  }
+
+  async #recover(): Promise<void> {
+    const error = this.#broken
+    const { clock, random, telemetry } = this.#world
+    if (isFinal(error)) throw error
+    if (error instanceof TidemarkError) telemetry.event({ kind: 'worker', worker: this.name, state: 'recovering', error })
+    if (codeOf(error) === 'COMMIT_REJECTED') this.#disown()
+    await this.#discardAll()
+    this.#broken = undefined
+    for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
+      try {
+        await this.#openWriter()
+        break
+      } catch (cause) {
+        if (isFinal(cause)) throw cause
+        await clock.sleep(backoffMs(attempt, random.unit()), this.#stop.signal).catch(() => {})
+      }
+    }
+    this.#openMissing()
+  }
+
+  /** A fresh epoch: fences this worker's earlier life and ends the transaction it left open. */
+  async #openWriter(): Promise<void> {
+    await this.#writer?.close().catch(() => {})
+    const { log } = this.#world
+    this.#writer = this.#options.guarantee === 'exactly-once' ? await log.writer(this.name) : await log.plainWriter()
+  }
+
+  async #discardAll(): Promise<void> {
+    await this.#keepOnly(new Set())
+  }
+
+  /** Drops tasks that are not in `names`, with all that they had not committed, before anything is written under a new identity. */
+  async #keepOnly(names: ReadonlySet<string>): Promise<void> {
+    await this.#committing
+    for (const [name, { abort, done }] of [...this.#opening]) {
+      if (names.has(name)) continue
+      abort.abort()
+      await done
+    }
+    for (const [name, task] of [...this.#tasks]) {
+      if (names.has(name)) continue
+      this.#tasks.delete(name)
+      this.#frontier.closed(name)
+      await task.close().catch(() => {})
+    }
+    this.#assigned = ''
+    // A poll on its way belongs to the old assignment; what it brings finds no task.
+    await this.#fetching
+  }
+
+  // --- the end -----------------------------------------------------------------------------------------------------------------
+
+  async #drain(): Promise<void> {
+    this.life.to('draining')
+    await this.#settle()
+    await this.#abandon()
+    if (this.#broken !== undefined) throw this.#broken
+  }
+
+  async #abandon(): Promise<void> {
+    this.#stop.abort()
+    await this.#discardAll()
+    await this.#membership?.leave({ keep: false }).catch(() => {})
+    await this.#reader?.close().catch(() => {})
+    await this.#writer?.close().catch(() => {})
+  }
+}
+
+/** Errors that trying again cannot mend, and that somebody must see. */
+function isFinal(error: unknown): boolean {
+  const code = codeOf(error)
+  return (
+    code === undefined ||
+    [
+      'DEAD_LETTER_FAILED',
+      'STORE_FOREIGN',
+      'TOPIC_RECREATED',
+      'TOPIC_UNKNOWN',
+      'TOPIC_MISMATCH',
+      'LOG_CLOSED',
+      'LOG_CORRUPT',
+      'OFFSETS_LOST',
+      'STORE_LOCKED',
+      'APP_CLOSED',
+    ].includes(code)
+  )
+}

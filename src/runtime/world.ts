@@ -1,0 +1,54 @@
+/** Everything outside that the runtime touches, in one value. Two applications in one process have two of these. */
+import type { Clock, Failpoint, Random } from '../ports/clock.ts'
+import type { Log } from '../ports/log.ts'
+import type { Codecs } from '../ports/record-batch/index.ts'
+import type { Serdes } from '../ports/serde.ts'
+import type { StateDriver } from '../ports/store.ts'
+import type { Telemetry } from '../ports/telemetry.ts'
+
+export interface World {
+  readonly log: Log
+  readonly state: StateDriver
+  readonly serdes: Serdes
+  readonly codecs: Codecs
+  readonly clock: Clock
+  readonly random: Random
+  readonly telemetry: Telemetry
+  readonly failpoint: Failpoint
+}
+
+/** What a user may choose about how an application runs. */
+export interface RuntimeOptions {
+  readonly guarantee: 'exactly-once' | 'at-least-once'
+  /** The worker's name among its application's, which survives restarts. */
+  readonly instance: string
+  /** Longest time between two commits while there is work, ms. An idle worker commits at once. */
+  readonly commitIntervalMs: number
+  /** A commit is begun when about so many bytes wait for it. */
+  readonly commitBytes: number
+  /** Keys that a task keeps in memory between commits. */
+  readonly cacheKeys: number
+  /** Bytes read ahead for a partition before it is paused. */
+  readonly bufferBytes: number
+  /** Bytes asked of the log at once. */
+  readonly fetchBytes: number
+  /** How long a silent worker is waited for, ms. */
+  readonly sessionMs: number
+  /** Refuse rows that a fold changed in place. Costs time; for tests and development. */
+  readonly freezeRows: boolean
+  /** Force every store batch to disk, so that a power cut costs no restore. */
+  readonly durableStores: boolean
+}
+
+export const DEFAULT_OPTIONS: RuntimeOptions = Object.freeze({
+  guarantee: 'exactly-once',
+  instance: '0',
+  commitIntervalMs: 200,
+  commitBytes: 32 * 1024 * 1024,
+  cacheKeys: 8_192,
+  bufferBytes: 4 * 1024 * 1024,
+  fetchBytes: 4 * 1024 * 1024,
+  sessionMs: 10_000,
+  freezeRows: false,
+  durableStores: false,
+})

@@ -1,0 +1,154 @@
+/**
+ * The composition root: wires a topology to drivers. Drivers are loaded when they are used, so a program on Kafka never loads the embedded log,
+ * and a program that only makes topologies loads none.
+ */
+import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { type Duration, durationMs } from './base/time.ts'
+import type { Topology, ViewOf } from './operators/stream.ts'
+import type { PlanLock } from './plan/lock.ts'
+import type { LogDriver } from './ports/log.ts'
+import type { SchemaStore } from './ports/serde.ts'
+import type { StateDriver } from './ports/store.ts'
+import { silent, type Telemetry } from './ports/telemetry.ts'
+import { App } from './runtime/app.ts'
+import type { Access } from './runtime/publisher.ts'
+import type { View } from './runtime/view.ts'
+import type { RuntimeOptions, World } from './runtime/world.ts'
+
+export interface StartOptions {
+  /** Folder of the embedded log, of state and of schemas that are made at run time. Default `.tidemark`. */
+  readonly dir?: string
+  /** Where facts travel. Default: the embedded log in `dir`. */
+  readonly log?: LogDriver
+  /** Where rows lie. Default: LevelDB in `dir`. */
+  readonly state?: StateDriver
+  /** Where schemas and their ids come from. Default: `schemas/catalogue.json` where it exists, and a catalogue in `dir` for what is new. */
+  readonly schemas?: SchemaStore
+  /** Default `exactly-once`. */
+  readonly guarantee?: 'exactly-once' | 'at-least-once'
+  /** This worker's name among its application's; it survives restarts. Default `0`. */
+  readonly instance?: string
+  /** Longest time between two commits while there is work. An idle worker commits at once. Default `200ms`. */
+  readonly commitInterval?: Duration
+  /** A commit is begun when about so many bytes wait for it. Default 32 MiB. */
+  readonly commitBytes?: number
+  /** Keys that each task keeps in memory between commits. Default 8192. */
+  readonly cacheKeys?: number
+  /** What the embedded log forces to disk: every commit, once a second, or nothing. Default `interval`. */
+  readonly fsync?: 'commit' | 'interval' | 'never'
+  /** Refuse rows that a fold changed in place. Default false. */
+  readonly freezeRows?: boolean
+  /** Hears counters and events. Default: nobody. */
+  readonly telemetry?: Telemetry
+  /** The committed plan lock. */
+  readonly lock?: PlanLock
+}
+
+type Views<P extends readonly unknown[]> = ViewOf<P[number]>
+type Named<P extends readonly unknown[], N> = Extract<Views<P>, { readonly name: N }>
+
+/** A running application, with the views of its topology as types. */
+export interface Running<P extends readonly unknown[]> {
+  /** @throws TidemarkError VIEW_UNKNOWN */
+  view<const N extends Views<P>['name']>(name: N): View<Named<P, N>['key'], Named<P, N>['row'], Named<P, N>['decision']>
+  /** What a `publisher` needs. */
+  readonly access: Access
+  /** The application as the tools see it. */
+  readonly app: App
+  /** Whether everything in the logs has been processed and committed. */
+  caughtUp(): Promise<boolean>
+  /** Resolves when it has ended. @throws TidemarkError what ended it, when that was not `close` */
+  ended(): Promise<void>
+  /** Commits what is finished and closes everything it opened. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a topology.
+ * @throws TidemarkError PLAN_REFUSED, PLAN_CHANGED, LOG_LOCKED, TOPIC_MISMATCH, SCHEMA_*, OPTION_INVALID
+ * @example
+ * const app = await start(retail)
+ * const { value, freshness } = await app.view('allocatable-stock').get({ sku: '85123A', region: 'EU' })
+ */
+export async function start<P extends readonly unknown[]>(topology: Topology<P>, options: StartOptions = {}): Promise<Running<P>> {
+  const { world, close } = await openWorld(options)
+  try {
+    const app = await App.start(topology.graph, world, { ...settingsOf(options), lock: options.lock })
+    await app.running()
+    return {
+      app,
+      access: world,
+      view: (name) => app.view(name) as never,
+      caughtUp: () => app.caughtUp(),
+      ended: () => app.ended(),
+      close: async () => {
+        try {
+          await app.close()
+        } finally {
+          await close()
+        }
+      },
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** The runtime's options, for those that were given. */
+export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
+  const { guarantee, instance, commitInterval, commitBytes, cacheKeys, freezeRows } = options
+  return {
+    ...(guarantee === undefined ? {} : { guarantee }),
+    ...(instance === undefined ? {} : { instance }),
+    ...(commitInterval === undefined ? {} : { commitIntervalMs: durationMs(commitInterval, 'commitInterval') }),
+    ...(commitBytes === undefined ? {} : { commitBytes }),
+    ...(cacheKeys === undefined ? {} : { cacheKeys }),
+    ...(freezeRows === undefined ? {} : { freezeRows }),
+  }
+}
+
+/** Opens the drivers of some options, for a runtime or for a tool that works beside none. */
+export async function openWorld(options: StartOptions): Promise<{ world: World; close(): Promise<void> }> {
+  const dir = options.dir ?? '.tidemark'
+  const [{ nodeClock: clock, nodeRandom: random }, { nativeCodecs: codecs }, { avroSerdes }] = await Promise.all([
+    import('./drivers/node/index.ts'),
+    import('./drivers/codecs/index.ts'),
+    import('./drivers/avro/index.ts'),
+  ])
+  const driver = options.log ?? embedded({ dir: join(dir, 'log'), ...(options.fsync === undefined ? {} : { fsync: options.fsync }) })
+  const opened = await driver.open({ clock, random, codecs })
+  try {
+    const state = options.state ?? (await import('./drivers/level/index.ts')).levelState({ folder: join(dir, 'state') })
+    const schemas = options.schemas ?? (await defaultSchemas(dir))
+    const serdes = avroSerdes(schemas, { now: () => clock.mono() })
+    const world: World = { log: opened.log, state, serdes, codecs, clock, random, telemetry: options.telemetry ?? silent, failpoint: { hit: () => undefined } }
+    return { world, close: () => opened.close() }
+  } catch (error) {
+    await opened.close()
+    throw error
+  }
+}
+
+/** The log inside this process: durable, no broker, one process a folder. */
+export function embedded(options: { readonly dir: string; readonly fsync?: 'commit' | 'interval' | 'never' }): LogDriver {
+  return {
+    name: 'embedded',
+    open: async ({ clock, random, codecs }) => {
+      const [{ openEmbeddedLog }, { nodeFs: fs }] = await Promise.all([import('./drivers/embedded/index.ts'), import('./drivers/node/index.ts')])
+      const broker = await openEmbeddedLog({ folder: options.dir, fs, clock, random, codecs, ...(options.fsync === undefined ? {} : { fsync: options.fsync }) })
+      return { log: broker.client(), close: () => broker.close() }
+    },
+  }
+}
+
+/** Ids of a folder's own catalogue begin here, so that they never meet those of a committed one. */
+const OWN_IDS_FROM = 1_000_000
+
+async function defaultSchemas(dir: string): Promise<SchemaStore> {
+  const { schemaCatalogue, layeredSchemas } = await import('./drivers/schemas/index.ts')
+  const own = schemaCatalogue({ file: join(dir, 'schemas.json'), writable: true, firstId: OWN_IDS_FROM, guarded: true })
+  const committed = join('schemas', 'catalogue.json')
+  return existsSync(committed) ? layeredSchemas([schemaCatalogue({ file: committed, writable: false }), own]) : own
+}
