@@ -1,0 +1,10 @@
+/** The Kafka record batch, format version 2: read, built and filtered by tidemark itself. Named re-exports only. */
+export { RecordBatch } from './batch.ts'
+export { BatchBuilder, type BatchBuilderOptions, type EncodedBatch } from './build.ts'
+export type { Columns } from './columns.ts'
+export { type AbortedTransaction, CommittedFilter } from './committed.ts'
+export { COMPRESSIONS, type Codecs, type Compression, plainCodecs, tooManyBytes } from './compression.ts'
+export { encodeHeaders, type Header, HeaderCursor, NO_HEADERS } from './headers.ts'
+export { DEFAULT_LIMITS, type Limits } from './limits.ts'
+export { type BatchesRead, readBatches } from './read.ts'
+export { controlBatch, placeBatch, type Stamp, stampBatch } from './stamp.ts'
