@@ -2,8 +2,9 @@
  * The composition root: wires a topology to drivers. Drivers are loaded when they are used, so a program on Kafka never loads the embedded log,
  * and a program that only makes topologies loads none.
  */
-import { join } from 'node:path'
+
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Duration, durationMs } from './base/time.ts'
 import type { Topology, ViewOf } from './operators/stream.ts'
 import type { PlanLock } from './plan/lock.ts'
@@ -123,7 +124,16 @@ export async function openWorld(options: StartOptions): Promise<{ world: World; 
     const state = options.state ?? (await import('./drivers/level/index.ts')).levelState({ folder: join(dir, 'state') })
     const schemas = options.schemas ?? (await defaultSchemas(dir))
     const serdes = avroSerdes(schemas, { now: () => clock.mono() })
-    const world: World = { log: opened.log, state, serdes, codecs, clock, random, telemetry: options.telemetry ?? silent, failpoint: { hit: () => undefined } }
+    const world: World = {
+      log: opened.log,
+      state,
+      serdes,
+      codecs,
+      clock,
+      random,
+      telemetry: options.telemetry ?? silent,
+      failpoint: { hit: () => undefined },
+    }
     return { world, close: () => opened.close() }
   } catch (error) {
     await opened.close()
@@ -136,8 +146,18 @@ export function embedded(options: { readonly dir: string; readonly fsync?: 'comm
   return {
     name: 'embedded',
     open: async ({ clock, random, codecs }) => {
-      const [{ openEmbeddedLog }, { nodeFs: fs }] = await Promise.all([import('./drivers/embedded/index.ts'), import('./drivers/node/index.ts')])
-      const broker = await openEmbeddedLog({ folder: options.dir, fs, clock, random, codecs, ...(options.fsync === undefined ? {} : { fsync: options.fsync }) })
+      const [{ openEmbeddedLog }, { nodeFs: fs }] = await Promise.all([
+        import('./drivers/embedded/index.ts'),
+        import('./drivers/node/index.ts'),
+      ])
+      const broker = await openEmbeddedLog({
+        folder: options.dir,
+        fs,
+        clock,
+        random,
+        codecs,
+        ...(options.fsync === undefined ? {} : { fsync: options.fsync }),
+      })
       return { log: broker.client(), close: () => broker.close() }
     },
   }

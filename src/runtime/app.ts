@@ -2,7 +2,7 @@
  * An application: a topology that runs. It makes the plan, sees that topics and codecs are in place, works in one worker, and answers reads.
  */
 import { codeOf, TidemarkError } from '../base/errors.ts'
-import { compareLocks, factsOf, lockOf, lockText, type PlanLock } from '../plan/lock.ts'
+import { compareLocks, lockOf, lockText, type PlanLock } from '../plan/lock.ts'
 import { groupOf } from '../plan/naming.ts'
 import type { Plan, PlanFacts } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
@@ -10,7 +10,7 @@ import { type PartitionName, partitionName } from '../ports/log.ts'
 import type { Telemetry, TelemetryEvent } from '../ports/telemetry.ts'
 import type { Graph } from '../topology/node.ts'
 import { COMMIT, type CommitProtocol } from './commit.ts'
-import { readDecisions, recordPlan } from './decisions.ts'
+import { factsKnown, readDecisions, recordPlan } from './decisions.ts'
 import { Frontier } from './frontier.ts'
 import { decodeMeta } from './meta.ts'
 import { TM_KEY } from './rows.ts'
@@ -164,12 +164,7 @@ export async function planAgainst(
 ): Promise<{ plan: Plan; facts: PlanFacts }> {
   const { log } = world
   const decisions = await readDecisions(log, graph.name)
-  const existing = new Map((await log.describe()).map((topic) => [topic.name, topic.partitions]))
-  const known = factsOf(decisions.plan ?? lock, (topic) => existing.get(topic))
-  const facts: PlanFacts = {
-    ...known,
-    generationOf: (kind, name) => (kind === 'stage' ? (decisions.generations.get(name) ?? known.generationOf(kind, name)) : 1),
-  }
+  const facts = await factsKnown(log, decisions, lock)
   const plan = planOf(graph, facts)
   const next = lockOf(plan)
   if (decisions.plan !== undefined) {

@@ -24,8 +24,8 @@ export interface CommitRun {
   /** Transactional in exactly-once, plain in at-least-once. */
   readonly writer: Writer | PlainWriter
   readonly group: string
-  /** Who owns the positions: as it was when the transaction began. */
-  readonly identity: Identity
+  /** Who owns the positions: as it was when the transaction began. Undefined where no group of members guards them. */
+  readonly identity: Identity | undefined
   readonly app: string
   readonly durableStores: boolean
   readonly tasks: readonly TaskCommit[]

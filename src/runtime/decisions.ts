@@ -4,8 +4,9 @@
  */
 import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { lockText, type PlanLock, parseLock } from '../plan/lock.ts'
+import { factsOf, lockText, type PlanLock, parseLock } from '../plan/lock.ts'
 import { decisionsTopic } from '../plan/naming.ts'
+import type { PlanFacts } from '../plan/plan.ts'
 import { type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
 import { BatchBuilder, type Codecs } from '../ports/record-batch/index.ts'
 
@@ -55,6 +56,16 @@ export async function readDecisions(log: Log, app: string): Promise<Decisions> {
   for (const [key, value] of known)
     if (key.startsWith('generation/') && value !== undefined) generations.set(key.slice('generation/'.length), Number(value))
   return { plan: plan === undefined ? undefined : parseLock(plan, `the plan in topic "${topic}"`), generations }
+}
+
+/** What exists, for the planner: topics, numbers of stores, live generations. */
+export async function factsKnown(log: Log, decisions: Decisions, lock: PlanLock | undefined): Promise<PlanFacts> {
+  const existing = new Map((await log.describe()).map((topic) => [topic.name, topic.partitions]))
+  const known = factsOf(decisions.plan ?? lock, (topic) => existing.get(topic))
+  return {
+    ...known,
+    generationOf: (kind, name) => (kind === 'stage' ? (decisions.generations.get(name) ?? known.generationOf(kind, name)) : 1),
+  }
 }
 
 /** Records the plan that the state is made by from now on. */

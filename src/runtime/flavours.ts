@@ -24,8 +24,13 @@ export async function codecsOf(graph: Graph, serdes: Serdes): Promise<Codecs> {
     const input = from === undefined ? undefined : flavours.get(from.id)
     // What passes a value on needs no codec of its own; under another key it needs only that.
     const shared = node.passes && !readsLog(node) ? input : undefined
-    if (shared !== undefined) flavours.set(node.id, { ...shared, key: await keyCodecOf(node.emits.key, serdes, `${graph.name}.${node.id}`) })
-    else flavours.set(node.id, await flavourOf(node.emits, serdes, `${graph.name}.${node.id}`, readsLog(node) ? { reads: fieldsRead(graph, node) } : 'writes'))
+    if (shared !== undefined)
+      flavours.set(node.id, { ...shared, key: await keyCodecOf(node.emits.key, serdes, `${graph.name}.${node.id}`) })
+    else
+      flavours.set(
+        node.id,
+        await flavourOf(node.emits, serdes, `${graph.name}.${node.id}`, readsLog(node) ? { reads: fieldsRead(graph, node) } : 'writes'),
+      )
     const store = storeOf(node)
     if (store === undefined) continue
     const view = store.view !== undefined

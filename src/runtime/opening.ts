@@ -69,7 +69,8 @@ async function openState(parts: OpeningParts, world: World): Promise<{ db: TaskS
   }
 }
 
-async function openLevel(id: StateId, parts: OpeningParts, world: World): Promise<{ db: TaskStore; checkpoint: Checkpoint }> {
+/** Opens a disk and brings it level with its changelog. What does not fit is an error here: `openTask` begins anew then. */
+export async function openLevel(id: StateId, parts: OpeningParts, world: World): Promise<{ db: TaskStore; checkpoint: Checkpoint }> {
   const { stage, partition, signal } = parts
   const changelog = partitionName(stage.changelog as string, partition)
   const db = await world.state.open(id)

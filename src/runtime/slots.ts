@@ -89,8 +89,7 @@ export class KeySlots {
 
   /** The slot of the key `bytes[at, end)`, made when it is new. Its key is a copy. */
   of(bytes: Buffer, at: number, end: number): KeySlot {
-    // The same hash that chose the partition would leave only every n-th bucket in use, so its bits are mixed once more.
-    const hash = spread(murmur2(bytes, at, end))
+    const hash = keyHash(bytes, at, end)
     const found = this.#find(hash, bytes, at, end)
     if (found !== undefined) {
       found.used = true
@@ -101,7 +100,7 @@ export class KeySlots {
 
   /** The slot of a key, if it is in memory. */
   peek(key: Buffer): KeySlot | undefined {
-    return this.#find(spread(murmur2(key)), key, 0, key.length)
+    return this.#find(keyHash(key), key, 0, key.length)
   }
 
   #find(hash: number, bytes: Buffer, at: number, end: number): KeySlot | undefined {
@@ -186,6 +185,11 @@ export class KeySlots {
   }
 }
 
-function spread(hash: number): number {
+/**
+ * The hash of a key within its task. The same hash that chose the partition would leave only every n-th bucket in use, so its bits are mixed
+ * once more.
+ */
+export function keyHash(key: Uint8Array, start = 0, end: number = key.length): number {
+  const hash = murmur2(key, start, end)
   return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0
 }

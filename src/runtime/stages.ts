@@ -36,6 +36,7 @@ export function specOf(topic: Plan['topics'][number]): TopicSpec {
 
 export class Stages {
   readonly plan: Plan
+  readonly group: string
   readonly planHash: string
   readonly tasks: readonly TaskPlan[]
   readonly deadTopics: ReadonlySet<string>
@@ -52,8 +53,10 @@ export class Stages {
     options: RuntimeOptions,
     codecs: Codecs,
     topics: readonly TopicDescription[],
+    group: string,
   ) {
     this.plan = plan
+    this.group = group
     this.planHash = sha256Hex128(JSON.stringify([plan.app, plan.stages, plan.topics]))
     this.tasks = tasksOf(plan, facts)
     this.deadTopics = new Set(plan.topics.filter(({ role }) => role === 'dead').map(({ name }) => name))
@@ -64,11 +67,20 @@ export class Stages {
     this.#topics = new Map(topics.map((topic) => [topic.name, topic]))
   }
 
-  /** @throws TidemarkError TOPIC_MISMATCH, SCHEMA_* */
-  static async make(plan: Plan, facts: PlanFacts, world: World, options: RuntimeOptions): Promise<Stages> {
+  /**
+   * @param group whose positions say how far the stages are
+   * @throws TidemarkError TOPIC_MISMATCH, SCHEMA_*
+   */
+  static async make(
+    plan: Plan,
+    facts: PlanFacts,
+    world: World,
+    options: RuntimeOptions,
+    group: string = groupOf(plan.app),
+  ): Promise<Stages> {
     const codecs = await codecsOf(plan.graph, world.serdes)
     const topics = await world.log.ensure(plan.topics.map(specOf))
-    return new Stages(plan, facts, world, options, codecs, topics)
+    return new Stages(plan, facts, world, options, codecs, topics, group)
   }
 
   topicId(topic: string): string {
@@ -92,7 +104,7 @@ export class Stages {
     const opened = await openTask(
       {
         app: plan.app,
-        group: groupOf(plan.app),
+        group: this.group,
         stage,
         partition,
         guarantee: this.#options.guarantee,

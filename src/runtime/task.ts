@@ -67,6 +67,8 @@ export class Input {
   ready = false
   /** When the last fact processed was recorded, where no record was processed in this life. */
   recordedAt: number | undefined
+  /** Processing ends here: for a rebuild, which goes as far as what is live. */
+  until: number = Number.POSITIVE_INFINITY
 
   constructor(parts: InputParts, position: number, recordedAt: number | undefined) {
     this.parts = parts
@@ -125,7 +127,12 @@ export class Task {
     }
     input.readTo = Math.max(input.readTo, next)
     input.high = high
-    if (input.queue.length === 0) input.position = Math.max(input.position, input.readTo)
+    if (input.queue.length === 0) this.#passEnd(input)
+  }
+
+  /** Nothing is queued: what was read without records in it is passed, too. */
+  #passEnd(input: Input): void {
+    input.position = Math.min(input.until, Math.max(input.position, input.readTo))
   }
 
   input(partition: PartitionName): Input {
@@ -178,6 +185,10 @@ export class Task {
     let i = input.at
     for (; i < count && done < until; i++) {
       if ((offsets[i] as number) < input.position) continue
+      if ((offsets[i] as number) >= input.until) {
+        i = count
+        break
+      }
       rec.read(columns, i, topic, number, flavour)
       if (parts.inbox && rec.keyAt < 0) {
         this.parts.progress.take(rec)
@@ -214,8 +225,8 @@ export class Task {
     input.queuedBytes -= batch.bytes.length
     input.at = 0
     input.ready = false
-    input.position = Math.max(input.position, batch.lastOffset + 1)
-    if (input.queue.length === 0) input.position = Math.max(input.position, input.readTo)
+    input.position = Math.min(input.until, Math.max(input.position, batch.lastOffset + 1))
+    if (input.queue.length === 0) this.#passEnd(input)
     this.#unpin()
   }
 
