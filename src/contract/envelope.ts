@@ -36,8 +36,20 @@ export function sequenceText(sequence: number): string {
   return String(sequence).padStart(16, '0')
 }
 
+let lastMs = Number.NaN
+let lastText: string | undefined
+
 /** Milliseconds as RFC 3339 in UTC; undefined outside the years that it can write. */
 export function timeText(ms: number): string | undefined {
+  // All records of a commit are recorded at one time, so the last answer is mostly the next one.
+  if (ms !== lastMs) {
+    lastText = writeTime(ms)
+    lastMs = ms
+  }
+  return lastText
+}
+
+function writeTime(ms: number): string | undefined {
   return Number.isFinite(ms) && ms >= -62_135_596_800_000 && ms < 253_402_300_800_000 ? new Date(ms).toISOString() : undefined
 }
 

@@ -141,49 +141,36 @@ export function sequenceOf(incoming: Incoming, sequence: ((value: unknown, fact:
 
 const CHUNK_MAX = 64
 
-/** Up to 64 ids of 128 bits. Grows in place: the step that adds an id does nothing afterwards that could fail. */
+/**
+ * Up to 64 ids of 128 bits, four words each. Grows in place: the step that adds an id does nothing afterwards that could fail. A plain array,
+ * because small typed arrays cost more to make than to fill.
+ */
 class Marks {
-  words: Int32Array
-  count: number
-
-  constructor(words: Int32Array, count: number) {
-    this.words = words
-    this.count = count
-  }
+  readonly words: number[] = []
 
   has(a: number, b: number, c: number, d: number): boolean {
     const { words } = this
-    for (let i = 0, end = this.count * 4; i < end; i += 4)
+    for (let i = 0; i < words.length; i += 4) {
       if (words[i] === a && words[i + 1] === b && words[i + 2] === c && words[i + 3] === d) return true
+    }
     return false
   }
 
-  add(a: number, b: number, c: number, d: number): void {
-    const at = this.count * 4
-    if (at === this.words.length) {
-      const grown = new Int32Array(Math.min(this.words.length * 2, CHUNK_MAX * 4))
-      grown.set(this.words)
-      this.words = grown
-    }
-    this.words[at] = a
-    this.words[at + 1] = b
-    this.words[at + 2] = c
-    this.words[at + 3] = d
-    this.count += 1
+  get full(): boolean {
+    return this.words.length >= CHUNK_MAX * 4
   }
 }
 
 const marksFormat: RowFormat = {
   write: (value, into: ByteWriter) => {
-    const { words, count } = value as Marks
-    into.reserve(count * 16)
-    for (let i = 0; i < count * 4; i++) into.at = into.buffer.writeInt32BE(words[i] as number, into.at)
+    const { words } = value as Marks
+    into.reserve(words.length * 4)
+    for (let i = 0; i < words.length; i++) into.at = into.buffer.writeInt32BE(words[i] as number, into.at)
   },
   read: (bytes: ByteReader) => {
-    const count = (bytes.end - bytes.at) / 16
-    const words = new Int32Array(Math.max(16, count * 4))
-    for (let i = 0; i < count * 4; i++) words[i] = bytes.u32() | 0
-    return new Marks(words, count)
+    const marks = new Marks()
+    while (bytes.at < bytes.end) marks.words.push(bytes.u32() | 0)
+    return marks
   },
 }
 
@@ -203,7 +190,10 @@ function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | u
     parked: undefined,
     run: (incoming, scope, out, count) => {
       fingerprint(id === undefined ? incoming.id : id(incoming.value, incoming))
-      const [a, b, c, d] = print as unknown as readonly [number, number, number, number]
+      const a = print[0] as number
+      const b = print[1] as number
+      const c = print[2] as number
+      const d = print[3] as number
       let last: Marks | undefined
       let lastSub = subOf(scope.bucket, 0)
       for (const bucket of scope.buckets) {
@@ -219,11 +209,11 @@ function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | u
             count('duplicate')
             return
           }
-          if (marks.count < CHUNK_MAX) break
+          if (!marks.full) break
         }
       }
-      last ??= new Marks(new Int32Array(16), 0)
-      last.add(a, b, c, d)
+      last ??= new Marks()
+      last.words.push(a, b, c, d)
       scope.put(last, lastSub)
       out.same()
     },

@@ -40,7 +40,9 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
   const [first] = tips
   if (first === undefined) throw new TypeError('process() needs a stream')
   if (terms.expires !== undefined && terms.ranged === true) {
-    throw new TidemarkError('OPTION_INVALID', `step "${step}" wants ranges of rows that expire`, { hint: 'Rows in time buckets do not lie together by key. Choose one of the two.' })
+    throw new TidemarkError('OPTION_INVALID', `step "${step}" wants ranges of rows that expire`, {
+      hint: 'Rows in time buckets do not lie together by key. Choose one of the two.',
+    })
   }
   if (terms.expires !== undefined && !(terms.expires.keepMs > 0)) {
     throw new TidemarkError('OPTION_INVALID', `step "${step}" keeps rows for ${terms.expires.keepMs} ms`, {

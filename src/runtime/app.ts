@@ -143,6 +143,11 @@ export class App {
     return this.#worker.failure ?? this.#stages.tasks.map((task) => this.#frontier.haltOf(task.name)).find((error) => error !== undefined)
   }
 
+  /** Whether all tasks that the group gave this worker are restored and run. */
+  get ready(): boolean {
+    return this.#worker.ready
+  }
+
   /** Resolves when the worker runs; rejects when it never will. */
   async running(): Promise<void> {
     await this.#worker.life.reached('running', 'failed', 'closed')

@@ -286,6 +286,7 @@ class StepExecutor implements Taker {
 export class KeyedExecutor implements Taker {
   readonly writes: boolean
   readonly node: KeyedNode
+  readonly #run: KeyedNode['run']
   readonly store: StoreState
   readonly #state: TaskState
   readonly #scope: NodeScope
@@ -309,6 +310,7 @@ export class KeyedExecutor implements Taker {
     pages: PageWish[],
   ) {
     this.node = node
+    this.#run = node.run
     this.writes = node.keeps || failures.parking !== undefined
     this.store = scope.store
     this.#state = state
@@ -329,7 +331,22 @@ export class KeyedExecutor implements Taker {
     }
     this.#advance(rec)
     rec.input = input
-    this.#invoke(rec, () => this.node.run(rec, this.#scope, this.#out, this.#tally.count))
+    const scope = this.#scope
+    const out = this.#out
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const slot = slotOf(this.#state, rec)
+        scope.begin(slot, rec)
+        out.begin(rec, slot)
+        this.#run(rec, scope, out, this.#tally.count)
+        break
+      } catch (error) {
+        scope.undo()
+        out.drop()
+        if (!failures.answer(rec, error, attempt)) return
+      }
+    }
+    this.#finish()
   }
 
   /** Moves the step's clock; what is due by then is woken first. */
@@ -371,6 +388,7 @@ export class KeyedExecutor implements Taker {
     this.#invoke(rec, () => page(rows, next, this.#scope, this.#out, this.#tally.count))
   }
 
+  /** As `take` runs a record, for the rare invocations that a timer or a page asks for. */
   #invoke(rec: Rec, call: () => void): void {
     const scope = this.#scope
     const out = this.#out
@@ -387,10 +405,16 @@ export class KeyedExecutor implements Taker {
         if (!this.#failures.answer(rec, error, attempt)) return
       }
     }
+    this.#finish()
+  }
+
+  /** The invocation has returned: what it wrote and sent counts now. */
+  #finish(): void {
+    const scope = this.#scope
     scope.end()
     const from = scope.takePage()
     if (from !== undefined) this.#pages.push({ executor: this, slot: scope.slot, from })
-    out.flush()
+    this.#out.flush()
   }
 }
 

@@ -27,8 +27,9 @@ export class Outlet implements Out {
   /** Records that this step made, reused for the next invocation; one that waits is never reused. */
   readonly #pool: Rec[] = []
   #pooled = 0
-  #waiting: Rec[] = []
-  #ports: number[] = []
+  readonly #waiting: Rec[] = []
+  readonly #ports: number[] = []
+  #count = 0
   readonly #writes: boolean
   #cause: Rec | undefined
   #slot: KeySlot | undefined
@@ -80,24 +81,21 @@ export class Outlet implements Out {
     this.#put(rec, 0)
   }
 
-  /** Drops what waits. */
+  /** Drops what waits. The arrays keep their memory for the next invocation. */
   drop(): void {
-    this.#waiting.length = 0
-    this.#ports.length = 0
+    this.#count = 0
     this.#pooled = 0
   }
 
   /** Hands on what waits. */
   flush(): void {
-    const waiting = this.#waiting
-    const { length } = waiting
-    if (length === 0) return
-    for (let i = 0; i < length; i++) {
+    const count = this.#count
+    for (let i = 0; i < count; i++) {
       const edges = this.#edges[this.#ports[i] as number]
       if (edges === undefined) continue
       for (let j = 0; j < edges.length; j++) {
         const edge = edges[j] as Edge
-        edge.to.take(waiting[i] as Rec, edge.input)
+        edge.to.take(this.#waiting[i] as Rec, edge.input)
       }
     }
     this.drop()
@@ -110,7 +108,7 @@ export class Outlet implements Out {
   }
 
   #put(rec: Rec, port: number): void {
-    this.#waiting.push(rec)
-    this.#ports.push(port)
+    this.#waiting[this.#count] = rec
+    this.#ports[this.#count++] = port
   }
 }

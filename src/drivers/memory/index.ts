@@ -1,2 +1,2 @@
 /** Drivers that keep everything in this process. For tests and for state that may be lost. */
-export { memoryState } from './store.ts'
+export { type MemoryState, memoryState } from './store.ts'

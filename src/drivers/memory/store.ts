@@ -13,11 +13,19 @@ import type { StateDriver, StateId, StoreBatch, StoreRange, TaskStore } from '..
 
 const LEAF_KEYS = 512
 
+export interface MemoryState extends StateDriver {
+  /**
+   * Lets go of all stores as the end of their process does: handles that are left answer no more, and a batch that was on its way is there
+   * as a whole or not at all.
+   */
+  crash(): void
+}
+
 /**
  * A driver whose stores live as long as it does. Two drivers share nothing.
  * @example const state = memoryState()
  */
-export function memoryState(): StateDriver {
+export function memoryState(): MemoryState {
   const disks = new Map<string, Disk>()
   const unopened = (id: StateId): string => {
     const name = nameOf(id)
@@ -30,7 +38,7 @@ export function memoryState(): StateDriver {
 
     async open(id) {
       const name = unopened(id)
-      const disk = disks.get(name) ?? { id: { ...id }, rows: new Rows(), open: false }
+      const disk = disks.get(name) ?? { id: { ...id }, rows: new Rows(), open: false, life: 0 }
       disk.open = true
       disks.set(name, disk)
       return new MemoryStore(disk)
@@ -49,6 +57,13 @@ export function memoryState(): StateDriver {
       const ids = [...disks.values()].map(({ id }) => id).filter((id) => id.app === app)
       return ids.sort((a, b) => order(a.stage, b.stage) || a.generation - b.generation || a.partition - b.partition)
     },
+
+    crash() {
+      for (const disk of disks.values()) {
+        disk.life += 1
+        disk.open = false
+      }
+    },
   }
 }
 
@@ -56,6 +71,8 @@ interface Disk {
   readonly id: StateId
   readonly rows: Rows
   open: boolean
+  /** How many processes have had it: a handle of an earlier one is dead. */
+  life: number
 }
 
 const nameOf = ({ app, stage, generation, partition }: StateId): string => `${app}/${stage}-g${generation}/${partition}`
@@ -67,11 +84,13 @@ function locked(name: string): TidemarkError {
 
 class MemoryStore implements TaskStore {
   readonly #disk: Disk
+  readonly #life: number
   #writing: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   constructor(disk: Disk) {
     this.#disk = disk
+    this.#life = disk.life
   }
 
   get(key: Uint8Array): Buffer | undefined {
@@ -100,19 +119,28 @@ class MemoryStore implements TaskStore {
       copies.push(value === null ? null : Buffer.from(value))
     }
     // One turn later, as on a real disk: whoever reads without waiting for the batch finds the rows from before it, in tests too.
-    this.#writing = Promise.resolve().then(() => this.#disk.rows.apply(names, copies))
+    this.#writing = Promise.resolve().then(() => {
+      this.#assertAlive()
+      this.#disk.rows.apply(names, copies)
+    })
     await this.#writing
     this.#writing = undefined
   }
 
   close(): Promise<void> {
     this.#closing ??= Promise.resolve(this.#writing).then(() => {
-      this.#disk.open = false
+      if (this.#life === this.#disk.life) this.#disk.open = false
     })
     return this.#closing
   }
 
+  #assertAlive(): void {
+    if (this.#life !== this.#disk.life)
+      throw new TidemarkError('STORE_CLOSED', 'the process that had this state open has ended', { detail: `"${nameOf(this.#disk.id)}"` })
+  }
+
   #assertOpen(): void {
+    this.#assertAlive()
     if (this.#closing === undefined) return
     throw new TidemarkError('STORE_CLOSED', 'the state of this task was closed', { detail: `"${nameOf(this.#disk.id)}"` })
   }
