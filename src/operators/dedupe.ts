@@ -48,6 +48,7 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
       emits: shape,
       keeps: false,
       wall: false,
+      rekeys: false,
       identity: true,
       wake: undefined,
       page: undefined,

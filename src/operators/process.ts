@@ -23,6 +23,8 @@ export interface ProcessTerms<Row = unknown, Value = unknown> extends StepOption
   readonly keeps?: boolean
   /** Whether it asks to be woken by wall time. Default false. */
   readonly wall?: boolean
+  /** Whether it sends facts under other keys than the one at hand (`out.fact`). State behind it then needs an inbox. Default false. */
+  readonly rekeys?: boolean
   /** Raise it when the meaning of the rows changes. Default 1. */
   readonly revision?: number
   readonly run: (incoming: Incoming, scope: Scope, out: Out, count: Count) => void
@@ -61,6 +63,7 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
           : shapeOf(first.shape.key, terms.value === undefined ? undefined : plainValue(terms.value), undefined),
       keeps: terms.keeps ?? false,
       wall: terms.wall ?? false,
+      rekeys: terms.rekeys ?? false,
       identity: false,
       reads: undefined,
       passes: terms.passes ?? false,
@@ -72,6 +75,7 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
         marks: false,
         view: undefined,
         revision: terms.revision ?? 1,
+        code: [terms.run, terms.wake, terms.page].map(String).join('\n'),
       },
       run: terms.run,
       wake: terms.wake,

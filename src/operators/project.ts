@@ -71,6 +71,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
       emits: tip.shape,
       keeps: false,
       wall: false,
+      rekeys: false,
       identity: false,
       reads,
       wake: undefined,
@@ -83,6 +84,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
         expires: undefined,
         marks: false,
         revision: terms.revision ?? 1,
+        code: codeOf(terms.fold),
         view: Object.freeze({
           owner: terms.owner,
           windows: Object.freeze(windows),
@@ -122,6 +124,14 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
     terms,
     tip.facts,
   )
+}
+
+function codeOf(fold: ProjectTerms['fold']): string {
+  if (typeof fold === 'function') return String(fold)
+  return Object.keys(fold)
+    .sort()
+    .map((type) => `${type}: ${String(fold[type])}`)
+    .join('\n')
 }
 
 function foldOf(step: string, terms: ProjectTerms, tip: Tip): (row: unknown, value: unknown, fact: Fact) => unknown {

@@ -24,7 +24,7 @@ export function checkCopartitioning(graph: Graph, partitionsOf: (log: Node) => n
     const logs = new Set(inputs.flatMap((input) => [...input.logs]))
     const rekeyedBy = inputs.find((input) => input.rekeyedBy !== undefined)?.rekeyedBy
     if (keepsByKey(node)) check(node, logs, rekeyedBy, partitionsOf)
-    upstreams.set(node.id, { logs, rekeyedBy: node.kind === 'step' && node.rekeys ? node.id : rekeyedBy })
+    upstreams.set(node.id, { logs, rekeyedBy: (node.kind === 'step' || node.kind === 'keyed') && node.rekeys ? node.id : rekeyedBy })
   }
 }
 

@@ -90,7 +90,7 @@ export class Interpreter {
     const topic = topicOfLog(parts)
     switch (node.kind) {
       case 'step':
-        return new StepExecutor(node, new Outlet(node.id, topic, edges, flavour), tally, failures)
+        return new StepExecutor(node, new Outlet(node.id, topic, edges, flavour, false), tally, failures)
       case 'keyed': {
         const store = parts.state.stores.find(({ plan }) => plan.name === node.store.name) as StoreState
         const place = { topic, partition: parts.partition }
@@ -98,7 +98,7 @@ export class Interpreter {
           node,
           parts.state,
           new NodeScope(parts.state, store, parts.freeze),
-          new Outlet(node.id, topic, edges, flavour),
+          new Outlet(node.id, topic, edges, flavour, !node.rekeys),
           tally,
           failures,
           place,

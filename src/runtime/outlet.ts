@@ -2,6 +2,7 @@
  * Where a step puts what goes on. What it puts waits until the step has returned and is then handed to its successors, one after the other
  * and depth first, so records keep their order; if the step throws, it is dropped.
  */
+import { EMPTY } from '../base/bytes.ts'
 import type { Out } from '../topology/node.ts'
 import { type Flavour, Rec } from './record.ts'
 import type { KeySlot } from './slots.ts'
@@ -31,11 +32,14 @@ export class Outlet implements Out {
   readonly #ports: number[] = []
   #count = 0
   readonly #writes: boolean
+  readonly #keepsKey: boolean
   #cause: Rec | undefined
   #slot: KeySlot | undefined
   #index = 0
 
-  constructor(step: string, topic: string, edges: readonly (readonly Edge[])[], flavour: Flavour) {
+  /** @param keepsKey the step has state by key and does not say that it changes keys: a fact under another key is a mistake */
+  constructor(step: string, topic: string, edges: readonly (readonly Edge[])[], flavour: Flavour, keepsKey: boolean) {
+    this.#keepsKey = keepsKey
     this.#step = step
     this.#topic = topic
     this.#edges = edges
@@ -71,6 +75,11 @@ export class Outlet implements Out {
     const cause = this.#cause as Rec
     const rec = this.#make()
     rec.derive(cause, this.#flavour, this.#step, this.#index++, { key, value, at: at ?? cause.at })
+    if (this.#keepsKey && this.#slot !== undefined && !this.#slot.key.equals(rec.keyBytes() ?? EMPTY)) {
+      throw new TypeError(
+        `step "${this.#step}" sends a fact under another key: say rekeys: true, and put an inbox before state by that key`,
+      )
+    }
     if (this.#writes) rec.write()
     this.#put(rec, 0)
   }

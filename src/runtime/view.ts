@@ -8,11 +8,13 @@ import type { KeyCodec } from '../contract/key.ts'
 import type { Freshness } from '../contract/window.ts'
 import type { StagePlan, StorePlan } from '../plan/plan.ts'
 import { type PartitionName, partitionName } from '../ports/log.ts'
+import type { TaskStore } from '../ports/store.ts'
 import type { KeyedNode, Parked, ViewSpec } from '../topology/node.ts'
 import { freshnessOf } from './freshness.ts'
 import type { Frontier } from './frontier.ts'
+import { countOf, type Page, type PageOptions, pageOf, type Shelf } from './pages.ts'
 import { parkedOf } from './parking.ts'
-import { afterPrefix, decodeRow, escapeInto, type RowCodec, RowWriter, storePrefix, unescapeKey } from './rows.ts'
+import { decodeRow, type RowCodec, RowWriter } from './rows.ts'
 import { KeySlot, Row } from './slots.ts'
 import type { Task } from './task.ts'
 
@@ -43,19 +45,15 @@ export type Decided<Row> =
       readonly freshness: Freshness
     }
 
-export interface Page<K, Row> {
-  readonly rows: readonly { readonly key: K; readonly text: string; readonly value: Row }[]
-  /** Where the next page begins; undefined after the last. */
-  readonly next: string | undefined
-}
-
 export interface View<K, Row, D extends string> {
   readonly name: string
+  /** The key that a text means: the same text as in URLs and on the command line. @throws TidemarkError KEY_INVALID */
+  keyOf(text: string): K
   get(key: K): Promise<Answer<Row>>
   /** A value, or a typed refusal, by the policy that the projection declares under this name. @throws TidemarkError DECISION_UNKNOWN */
   decide(decision: D, key: K): Promise<Decided<Row>>
   /** Rows whose key's text begins with `prefix`, in the order of their keys' bytes, `limit` at most. */
-  page(options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number }): Promise<Page<K, Row>>
+  page(options?: PageOptions): Promise<Page<K, Row>>
   /** Of the projection as a whole and of each of its partitions. */
   freshness(): {
     readonly projection: Freshness
@@ -64,6 +62,8 @@ export interface View<K, Row, D extends string> {
   /** Live rows. */
   count(): Promise<number>
 }
+
+export type { Page, PageOptions } from './pages.ts'
 
 export interface ViewParts {
   readonly name: string
@@ -84,8 +84,6 @@ export interface ViewParts {
   readonly parkers: readonly { readonly store: StorePlan; readonly node: KeyedNode | undefined; readonly codec: RowCodec }[]
 }
 
-const PAGE_MAX = 1_000
-
 export class StoreView implements View<unknown, unknown, string> {
   readonly name: string
   readonly #parts: ViewParts
@@ -94,6 +92,10 @@ export class StoreView implements View<unknown, unknown, string> {
   constructor(parts: ViewParts) {
     this.name = parts.name
     this.#parts = parts
+  }
+
+  keyOf(text: string): unknown {
+    return this.#parts.key.fromText(text)
   }
 
   async get(key: unknown): Promise<Answer<unknown>> {
@@ -129,74 +131,23 @@ export class StoreView implements View<unknown, unknown, string> {
     }
   }
 
-  async page(
-    options: { readonly prefix?: string; readonly after?: string; readonly limit?: number } = {},
-  ): Promise<Page<unknown, unknown>> {
-    const { stage, store, key: keys } = this.#parts
-    const limit = Math.max(1, Math.min(options.limit ?? 100, PAGE_MAX))
-    const prefix = this.#keyPrefix(Buffer.from(options.prefix ?? ''))
-    const from =
-      options.after === undefined
-        ? prefix
-        : Buffer.concat([this.#writer.key(store.id, keys.encode(keys.fromText(options.after)), '', false), Buffer.from([0])])
-    const found: { readonly bytes: Buffer; readonly key: Buffer; readonly value: unknown }[] = []
-    let more = false
-    for (let partition = 0; partition < stage.partitions; partition++) {
-      const task = this.#parts.taskOf(partition)
-      if (task !== undefined) more = (await this.#collect(task, from, afterPrefix(prefix), limit + 1, found)) || more
-    }
-    found.sort((a, b) => a.bytes.compare(b.bytes))
-    const rows = found.slice(0, limit).map(({ key, value }) => {
-      const decoded = keys.decode(key, 0, key.length)
-      return { key: decoded, text: keys.toText(decoded), value }
-    })
-    return { rows, next: found.length > limit || more ? rows.at(-1)?.text : undefined }
+  page(options: PageOptions = {}): Promise<Page<unknown, unknown>> {
+    return pageOf(this.#shelf, this.#stores(), options)
   }
 
-  /** Live rows of one task in a range; true when it stopped before the end. */
-  async #collect(
-    task: Task,
-    from: Buffer,
-    to: Buffer | undefined,
-    limit: number,
-    found: { bytes: Buffer; key: Buffer; value: unknown }[],
-  ): Promise<boolean> {
-    const { store, codec } = this.#parts
-    const strip = storePrefix(store.id).length
-    let at = from
-    for (let live = 0; ; ) {
-      const page = (await task.parts.state?.db.range({ from: at, to, limit: PAGE_MAX })) ?? []
-      for (const [bytes, value] of page) {
-        const place = unescapeKey(bytes, strip)
-        if (place === undefined || place.sub !== '') continue
-        const row = new Row(new KeySlot(place.key, 0, 0), 0, '')
-        decodeRow(row, bytes, value, codec)
-        if (!row.exists) continue
-        found.push({ bytes, key: place.key, value: row.value })
-        live += 1
-        if (live >= limit) return true
-      }
-      if (page.length < PAGE_MAX) return false
-      at = Buffer.concat([(page.at(-1) as readonly [Buffer, Buffer])[0], Buffer.from([0])])
-    }
+  count(): Promise<number> {
+    return countOf(this.#shelf, this.#stores())
   }
 
-  #keyPrefix(prefix: Buffer): Buffer {
-    const escaped = Buffer.alloc(prefix.length * 2)
-    return storePrefix(this.#parts.store.id, escaped.subarray(0, escapeInto(escaped, 0, prefix)))
+  get #shelf(): Shelf {
+    const { store, key, codec } = this.#parts
+    return { store: store.id, key, codec }
   }
 
-  async count(): Promise<number> {
-    let rows = 0
-    const prefix = this.#keyPrefix(Buffer.alloc(0))
-    for (let partition = 0; partition < this.#parts.stage.partitions; partition++) {
-      const task = this.#parts.taskOf(partition)
-      if (task === undefined) continue
-      const found: { bytes: Buffer; key: Buffer; value: unknown }[] = []
-      await this.#collect(task, prefix, afterPrefix(prefix), Number.POSITIVE_INFINITY, found)
-      rows += found.length
-    }
-    return rows
+  /** Of the partitions whose tasks run here. */
+  #stores(): TaskStore[] {
+    const tasks = Array.from({ length: this.#parts.stage.partitions }, (_, partition) => this.#parts.taskOf(partition))
+    return tasks.flatMap((task) => task?.parts.state?.db ?? [])
   }
 
   freshness(): { projection: Freshness; partitions: { partition: number; freshness: Freshness }[] } {

@@ -92,7 +92,11 @@ export class Worker {
 
   /** Whether the group has given it its tasks and all of them run, or have halted. */
   get ready(): boolean {
-    return this.#identity !== undefined && this.#broken === undefined && this.#mine.every(({ name }) => this.#halted.has(name) || this.#tasks.get(name)?.life.state === 'running')
+    return (
+      this.#identity !== undefined &&
+      this.#broken === undefined &&
+      this.#mine.every(({ name }) => this.#halted.has(name) || this.#tasks.get(name)?.life.state === 'running')
+    )
   }
 
   /** Begins to work. Resolves when the worker has ended; rejects never: `failure` says why it ended. */

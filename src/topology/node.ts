@@ -140,6 +140,8 @@ export interface StoreSpec {
   readonly view: ViewSpec | undefined
   /** Raised by the user when the meaning of the rows changed, so that the plan lock sees it. */
   readonly revision: number
+  /** Source text of the user's functions that make the rows: `dev` warns when it changed and `revision` did not. Never run, never locked. */
+  readonly code?: string
 }
 
 /** What makes a store a projection. */
@@ -212,6 +214,8 @@ export interface KeyedNode extends Common {
   readonly keeps: boolean
   /** Depends on wall time: not in a fold stage. */
   readonly wall: boolean
+  /** Sends facts under other keys than the one at hand: no keyed node may follow before a repartition. */
+  readonly rekeys: boolean
   /** Lets each fact pass once, so that a fold behind it may add up (`ViewSpec.safety`). */
   readonly identity: boolean
   /** Reads from a main row whether its key is parked. */
