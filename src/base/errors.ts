@@ -60,6 +60,7 @@ export const ERROR_CODES = {
   // runtime
   STEP_FAILED: 'a function of the topology threw',
   STEP_REJECTED: 'a translation rejected a fact',
+  TASK_FAILED: 'a task failed for a reason that has no name of its own: a defect',
   TASK_HALTED: 'a task stopped because a step says halt',
   DEAD_LETTER_FAILED: 'a dead letter could not be written',
   VIEW_UNKNOWN: 'a view does not exist',

@@ -87,3 +87,22 @@ export function backoffMs(
 ): number {
   return Math.round(unit * Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 20)))
 }
+
+/** Errors that trying again cannot mend, and that somebody must see. What has no code is a defect, and is not tried again either. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'DEAD_LETTER_FAILED',
+  'STORE_FOREIGN',
+  'STORE_LOCKED',
+  'TOPIC_RECREATED',
+  'TOPIC_UNKNOWN',
+  'TOPIC_MISMATCH',
+  'LOG_CLOSED',
+  'LOG_CORRUPT',
+  'OFFSETS_LOST',
+  'TASK_FAILED',
+])
+
+export function isFinal(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === undefined || FINAL.has(code)
+}

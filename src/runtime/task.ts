@@ -9,14 +9,12 @@ import { taskName } from '../plan/naming.ts'
 import type { StagePlan } from '../plan/plan.ts'
 import type { PartitionName, Positions } from '../ports/log.ts'
 import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
-import type { NodeId } from '../topology/node.ts'
-import type { Entry } from './entry.ts'
 import { TaskStopped } from './failure.ts'
+import type { Input } from './input.ts'
 import type { Interpreter } from './interpreter.ts'
 import type { TaskMeta } from './meta.ts'
 import type { Addressed, Outbox } from './outbox.ts'
 import type { Progress } from './progress.ts'
-import { type Flavour, Rec } from './record.ts'
 import type { SealedState, Sealer } from './seal.ts'
 import type { TaskState } from './state.ts'
 import type { Counts } from './tally.ts'
@@ -35,47 +33,6 @@ export const TASK_TRANSITIONS: Transitions<TaskStatus> = {
   failed: ['closed'],
   halted: ['closed'],
   closed: [],
-}
-
-/** One log partition that a task reads. */
-export interface InputParts {
-  readonly partition: PartitionName
-  readonly topic: string
-  readonly number: number
-  readonly log: NodeId
-  readonly flavour: Flavour
-  readonly entry: Entry | undefined
-  /** Its control records say how far the sources behind it are. */
-  readonly inbox: boolean
-}
-
-export class Input {
-  readonly parts: InputParts
-  /** The record at hand, and after it the last one processed. */
-  readonly rec: Rec = new Rec()
-  readonly queue: RecordBatch[] = []
-  queuedBytes = 0
-  /** Place in the first batch of the queue. */
-  at = 0
-  /** The next offset to process. */
-  position: number
-  /** Behind all that was read, aborted and control batches included. */
-  readTo: number
-  /** Behind the last record in the log when it was last asked. */
-  high = -1
-  /** The first batch has its schemas and rows loaded. */
-  ready = false
-  /** When the last fact processed was recorded, where no record was processed in this life. */
-  recordedAt: number | undefined
-  /** Processing ends here: for a rebuild, which goes as far as what is live. */
-  until: number = Number.POSITIVE_INFINITY
-
-  constructor(parts: InputParts, position: number, recordedAt: number | undefined) {
-    this.parts = parts
-    this.position = position
-    this.readTo = position
-    this.recordedAt = recordedAt
-  }
 }
 
 export interface TaskParts {

@@ -10,11 +10,14 @@ import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
 import { groupOf, writerId } from '../plan/naming.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
-import type { GroupEvent, Identity, Membership, PlainWriter, Reader, Writer } from '../ports/log.ts'
+import type { GroupEvent, Identity, Membership, PlainWriter, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, liveWriters } from './assignment.ts'
+import { Bell } from './bell.ts'
 import { COMMIT, type CommitProtocol, type CommitRun, runCommit } from './commit.ts'
-import { backoffMs, TaskStopped } from './failure.ts'
+import { backoffMs, isFinal, TaskStopped } from './failure.ts'
+import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
+import { Openings } from './openings.ts'
 import type { Stages } from './stages.ts'
 import { report } from './tally.ts'
 import type { Task, TaskCommit } from './task.ts'
@@ -50,24 +53,20 @@ export class Worker {
   readonly #frontier: Frontier
   readonly #protocol: CommitProtocol
   readonly #tasks = new Map<string, Task>()
-  /** Tasks that are being opened, and how often that failed in a row. */
-  readonly #opening = new Map<string, { readonly abort: AbortController; readonly done: Promise<void> }>()
-  readonly #attempts = new Map<string, number>()
+  readonly #openings: Openings
   readonly #halted = new Set<string>()
   #mine: readonly TaskPlan[] = []
   #membership: Membership | undefined
   #identity: Identity | undefined
   #writer: Writer | PlainWriter | undefined
-  #reader: Reader | undefined
-  #assigned = ''
-  #fetching: Promise<void> | undefined
+  #fetcher: Fetcher | undefined
   #listening: Promise<void> | undefined
   readonly #events: GroupEvent[] = []
   /** Between giving up partitions and knowing the new ones: nothing is committed then. */
   #rebalancing = false
   #committing: Promise<void> | undefined
   #commitStarted = 0
-  #wake: (() => void) | undefined
+  readonly #bell = new Bell()
   readonly #stop = new AbortController()
   /** Set by what runs beside the loop; the loop acts on it. */
   #broken: unknown
@@ -81,6 +80,13 @@ export class Worker {
     this.#frontier = frontier
     this.#protocol = protocol
     this.name = writerId(stages.plan.app, options.instance)
+    this.#openings = new Openings({
+      world,
+      stages,
+      onOpened: (plan, task) => this.#opened(plan, task),
+      onFinal: (error) => this.#break(error),
+      onEnd: () => this.#bell.ring(),
+    })
     this.life = new Lifecycle<WorkerStatus>(`worker ${this.name}`, 'joining', TRANSITIONS, (state) =>
       world.telemetry.event({ kind: 'worker', worker: this.name, state }),
     )
@@ -109,7 +115,16 @@ export class Worker {
     const { log } = this.#world
     try {
       await this.#openWriter()
-      this.#reader = log.reader('committed')
+      this.#fetcher = new Fetcher({
+        world: this.#world,
+        options: this.#options,
+        frontier: this.#frontier,
+        reader: log.reader('committed'),
+        signal: this.#stop.signal,
+        onStopped: (task, error) => this.#stopTask(task, error),
+        onBroken: (error) => this.#break(error),
+        onAnswer: () => this.#bell.ring(),
+      })
       this.#membership = await this.#join()
       while (!this.#stop.signal.aborted) await this.#turn()
       await this.#drain()
@@ -128,7 +143,7 @@ export class Worker {
   /** Finishes what is begun, commits it, and leaves. With `keep`, the group expects this instance back. */
   async close(): Promise<void> {
     this.#stop.abort()
-    this.#wake?.()
+    this.#bell.ring()
     await this.#finished
   }
 
@@ -138,7 +153,7 @@ export class Worker {
     this.#listen()
     for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) await this.#onGroup(event)
     if (this.#broken !== undefined) await this.#recover()
-    this.#fetch()
+    this.#fetcher?.fetch(this.#tasks.values())
     const worked = this.#slice()
     await this.#commitIfDue(!worked)
     if (worked) await this.#world.clock.turn()
@@ -157,21 +172,14 @@ export class Worker {
       })
       .finally(() => {
         this.#listening = undefined
-        this.#wake?.()
+        this.#bell.ring()
       })
   }
 
   /** Waits until there is something to do: input, an answer, an event of the group, a timer. */
   async #rest(): Promise<void> {
     if (this.#stop.signal.aborted || this.#broken !== undefined || this.#events.length > 0) return
-    const slept = new AbortController()
-    const woken = new Promise<void>((resolve) => {
-      this.#wake = resolve
-    })
-    const sleep = this.#world.clock.sleep(IDLE_MS, slept.signal).catch(() => {})
-    await Promise.race([woken, sleep])
-    this.#wake = undefined
-    slept.abort()
+    await this.#bell.wait(this.#world.clock, IDLE_MS)
   }
 
   /** Runs every task that has something, for a slice of time. False when none had. */
@@ -210,7 +218,7 @@ export class Worker {
         if (task.life.state === 'running') this.#stopTask(task, error)
       } finally {
         this.#loading.delete(task)
-        this.#wake?.()
+        this.#bell.ring()
       }
     }
     void done()
@@ -220,63 +228,6 @@ export class Worker {
     let bytes = 0
     for (const task of this.#tasks.values()) bytes += task.uncommittedBytes
     return bytes
-  }
-
-  /** Keeps one poll going for the tasks that run and have room. */
-  #fetch(): void {
-    if (this.#fetching !== undefined) return
-    const reader = this.#reader as Reader
-    const running = [...this.#tasks.values()].filter((task) => task.life.state === 'running')
-    if (running.length === 0) return
-    const assigned = running.map((task) => task.name).join()
-    if (assigned !== this.#assigned) {
-      this.#assigned = assigned
-      reader.assign(new Map(running.flatMap((task) => task.parts.inputs.map((input) => [input.parts.partition, input.readTo]))))
-    }
-    const full = new Set<string>()
-    let total = 0
-    for (const task of running) {
-      for (const input of task.parts.inputs) {
-        total += 1
-        if (input.queuedBytes >= this.#options.bufferBytes) full.add(input.parts.partition)
-      }
-    }
-    if (full.size === total) return
-    reader.pause(full)
-    const idle = running.every((task) => !task.busy)
-    this.#fetching = this.#poll(
-      reader,
-      new Map(running.flatMap((task) => task.parts.inputs.map(({ parts }) => [parts.partition, task]))),
-      idle ? IDLE_MS : 0,
-    ).finally(() => {
-      this.#fetching = undefined
-      this.#wake?.()
-    })
-  }
-
-  /** @param readers for whom each partition is read: what comes for a task that was opened anew meanwhile is not its */
-  async #poll(reader: Reader, readers: ReadonlyMap<string, Task>, waitMs: number): Promise<void> {
-    const frontier = this.#frontier.snapshot(this.#world.clock.now())
-    try {
-      const answers = await reader.poll({ bytes: this.#options.fetchBytes, waitMs, signal: this.#stop.signal })
-      for (const fetched of answers) {
-        const task = readers.get(fetched.partition)
-        if (task === undefined || task.life.state !== 'running') continue
-        if (fetched.kind === 'batches') {
-          task.take(fetched.partition, fetched.batches, fetched.next, fetched.high)
-          this.#frontier.polled(fetched.partition, { high: fetched.high, at: this.#world.clock.now() }, frontier)
-        } else if (fetched.kind === 'failed') this.#stopTask(task, new TaskStopped('halt', task.name, fetched.error))
-        else {
-          const error = new TidemarkError('POSITION_GAP', `records of ${fetched.partition} are gone`, {
-            detail: `They were to be read from ${fetched.position}; the log has ${fetched.logStart} to ${fetched.high}.`,
-            hint: 'Retention removed what was not processed yet. Lengthen it; to go on without them, move the positions of the group on purpose.',
-          })
-          this.#stopTask(task, new TaskStopped('halt', task.name, error))
-        }
-      }
-    } catch (error) {
-      if (!this.#stop.signal.aborted) this.#break(error)
-    }
   }
 
   // --- commits -----------------------------------------------------------------------------------------------------------------
@@ -310,7 +261,7 @@ export class Worker {
     if (parts.length === 0) return
     this.#committing = this.#commit(parts, identity).finally(() => {
       this.#committing = undefined
-      this.#wake?.()
+      this.#bell.ring()
     })
   }
 
@@ -347,7 +298,7 @@ export class Worker {
     for (const part of tasks) {
       report(part.counts, telemetry)
       part.task.release(part)
-      this.#attempts.delete(part.task.name)
+      this.#openings.noteProgress(part.task.name)
       this.#frontier.committed(part.task.name, part.positions, part.recorded)
       const failed = run.failed.get(part)
       if (failed !== undefined) this.#stopTask(part.task, failed)
@@ -362,7 +313,7 @@ export class Worker {
     return this.#world.log.join(groupOf(plan.app), {
       instance: this.#options.instance,
       sessionMs: this.#options.sessionMs,
-      userData: () => encodeMember({ plan: planHash, writer: this.name, tasks: [...this.#tasks.keys(), ...this.#opening.keys()] }),
+      userData: () => encodeMember({ plan: planHash, writer: this.name, tasks: [...this.#tasks.keys(), ...this.#openings.names] }),
       assign: (members) => assignMembers(tasks, planHash, members),
     })
   }
@@ -412,45 +363,15 @@ export class Worker {
 
   #openMissing(): void {
     for (const task of this.#mine) {
-      if (this.#tasks.has(task.name) || this.#opening.has(task.name) || this.#halted.has(task.name)) continue
-      const abort = new AbortController()
-      const done = this.#open(task, abort.signal).finally(() => {
-        this.#opening.delete(task.name)
-        this.#wake?.()
-      })
-      this.#opening.set(task.name, { abort, done })
+      if (this.#tasks.has(task.name) || this.#openings.has(task.name) || this.#halted.has(task.name)) continue
+      this.#openings.begin(task)
     }
   }
 
-  async #open(plan: TaskPlan, signal: AbortSignal): Promise<void> {
-    const { clock, random, telemetry } = this.#world
-    for (let attempt = this.#attempts.get(plan.name) ?? 0; ; attempt++) {
-      if (attempt > 0) await clock.sleep(backoffMs(attempt - 1, random.unit()), signal).catch(() => {})
-      if (signal.aborted) return
-      try {
-        const task = await this.#stages.open(plan, signal, (state) => telemetry.event({ kind: 'task', task: plan.name, state }))
-        if (signal.aborted) {
-          await task.close()
-          return
-        }
-        task.life.to('running')
-        this.#tasks.set(plan.name, task)
-        this.#frontier.opened(plan, task)
-        return
-      } catch (error) {
-        if (signal.aborted) return
-        const failure =
-          error instanceof TidemarkError
-            ? error
-            : new TidemarkError('APP_CLOSED', `task ${plan.name} cannot be opened: ${messageOf(error)}`, { cause: error })
-        telemetry.event({ kind: 'task', task: plan.name, state: 'failed', error: failure })
-        if (isFinal(failure)) {
-          this.#break(failure)
-          return
-        }
-        this.#attempts.set(plan.name, attempt + 1)
-      }
-    }
+  #opened(plan: TaskPlan, task: Task): void {
+    task.life.to('running')
+    this.#tasks.set(plan.name, task)
+    this.#frontier.opened(plan, task)
   }
 
   // --- failures ----------------------------------------------------------------------------------------------------------------
@@ -471,14 +392,12 @@ export class Worker {
     const { telemetry } = this.#world
     telemetry.event({ kind: 'failure', task: task.name, step: stopped.step, decision: stopped.verdict, error: stopped.failure })
     task.life.to(stopped.verdict === 'halt' ? 'halted' : 'failed')
-    this.#assigned = ''
     if (stopped.verdict === 'halt') {
       this.#halted.add(task.name)
       this.#frontier.halted(task.name, stopped.failure)
       return
     }
-    const attempt = (this.#attempts.get(task.name) ?? 0) + 1
-    this.#attempts.set(task.name, attempt)
+    this.#openings.noteFailure(task.name)
     void this.#reopen(task, codeOf(stopped.failure) === 'STORE_CORRUPT')
   }
 
@@ -503,7 +422,7 @@ export class Worker {
   /** Notes that everything uncommitted is void; the loop recovers. */
   #break(error: unknown): void {
     this.#broken ??= error
-    this.#wake?.()
+    this.#bell.ring()
   }
 
   async #recover(): Promise<void> {
@@ -540,20 +459,15 @@ export class Worker {
   /** Drops tasks that are not in `names`, with all that they had not committed, before anything is written under a new identity. */
   async #keepOnly(names: ReadonlySet<string>): Promise<void> {
     await this.#committing
-    for (const [name, { abort, done }] of [...this.#opening]) {
-      if (names.has(name)) continue
-      abort.abort()
-      await done
-    }
+    await this.#openings.keepOnly(names)
     for (const [name, task] of [...this.#tasks]) {
       if (names.has(name)) continue
       this.#tasks.delete(name)
       this.#frontier.closed(name)
       await task.close().catch(() => {})
     }
-    this.#assigned = ''
     // A poll on its way belongs to the old assignment; what it brings finds no task.
-    await this.#fetching
+    await this.#fetcher?.settled()
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------------------
@@ -569,27 +483,7 @@ export class Worker {
     this.#stop.abort()
     await this.#discardAll()
     await this.#membership?.leave({ keep: false }).catch(() => {})
-    await this.#reader?.close().catch(() => {})
+    await this.#fetcher?.close().catch(() => {})
     await this.#writer?.close().catch(() => {})
   }
-}
-
-/** Errors that trying again cannot mend, and that somebody must see. */
-function isFinal(error: unknown): boolean {
-  const code = codeOf(error)
-  return (
-    code === undefined ||
-    [
-      'DEAD_LETTER_FAILED',
-      'STORE_FOREIGN',
-      'TOPIC_RECREATED',
-      'TOPIC_UNKNOWN',
-      'TOPIC_MISMATCH',
-      'LOG_CLOSED',
-      'LOG_CORRUPT',
-      'OFFSETS_LOST',
-      'STORE_LOCKED',
-      'APP_CLOSED',
-    ].includes(code)
-  )
 }

@@ -1,0 +1,219 @@
+/**
+ * The executors of kernel nodes: one object a node and task, which holds its successors. Records run through them synchronously, depth first.
+ */
+import type { KeyedNode, StepNode } from '../topology/node.ts'
+import type { Failures } from './failures.ts'
+import type { Outbox } from './outbox.ts'
+import type { Outlet, Taker } from './outlet.ts'
+import { type Flavour, Rec } from './record.ts'
+import { type NodeScope, slotOf } from './scope.ts'
+import type { KeySlot } from './slots.ts'
+import type { TaskState } from './state.ts'
+import { NEVER, type StoreState } from './store-state.ts'
+import type { Tally } from './tally.ts'
+
+/** How far a record's event time may be ahead of when it was recorded and still move stream time: beyond it a wrong clock would end every wait. */
+const SKEW_MS = 86_400_000
+
+/** A page of rows that a step asked for, to be loaded before the next record. */
+export interface PageWish {
+  readonly executor: KeyedExecutor
+  readonly slot: KeySlot
+  readonly from: string
+}
+
+export class StepExecutor implements Taker {
+  readonly writes: boolean
+  readonly #run: StepNode['run']
+  readonly #out: Outlet
+  readonly #tally: Tally
+  readonly #failures: Failures
+
+  constructor(node: StepNode, out: Outlet, tally: Tally, failures: Failures) {
+    this.#run = node.run
+    this.writes = failures.parking !== undefined
+    this.#out = out
+    this.#tally = tally
+    this.#failures = failures
+  }
+
+  take(rec: Rec, input: number): void {
+    const failures = this.#failures
+    if (failures.parking?.holds(rec) === true) {
+      this.#tally.count('held')
+      return
+    }
+    rec.input = input
+    const out = this.#out
+    for (let attempt = 1; ; attempt++) {
+      out.begin(rec, rec.slot)
+      try {
+        this.#run(rec, out, this.#tally.count)
+        break
+      } catch (error) {
+        out.drop()
+        if (!failures.answer(rec, error, attempt)) return
+      }
+    }
+    out.flush()
+  }
+}
+
+export class KeyedExecutor implements Taker {
+  readonly writes: boolean
+  readonly node: KeyedNode
+  readonly #run: KeyedNode['run']
+  readonly store: StoreState
+  readonly #state: TaskState
+  readonly #scope: NodeScope
+  readonly #out: Outlet
+  readonly #tally: Tally
+  readonly #failures: Failures
+  readonly #place: { topic: string; partition: number }
+  readonly #flavour: Flavour
+  readonly #pages: PageWish[]
+  readonly #timer = new Rec()
+
+  constructor(
+    node: KeyedNode,
+    state: TaskState,
+    scope: NodeScope,
+    out: Outlet,
+    tally: Tally,
+    failures: Failures,
+    place: { topic: string; partition: number },
+    flavour: Flavour,
+    pages: PageWish[],
+  ) {
+    this.node = node
+    this.#run = node.run
+    this.writes = node.keeps || failures.parking !== undefined
+    this.store = scope.store
+    this.#state = state
+    this.#scope = scope
+    this.#out = out
+    this.#tally = tally
+    this.#failures = failures
+    this.#place = place
+    this.#flavour = flavour
+    this.#pages = pages
+  }
+
+  take(rec: Rec, input: number): void {
+    const failures = this.#failures
+    if (failures.parking?.holds(rec) === true) {
+      this.#tally.count('held')
+      return
+    }
+    this.#advance(rec)
+    rec.input = input
+    const scope = this.#scope
+    const out = this.#out
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const slot = slotOf(this.#state, rec)
+        scope.begin(slot, rec)
+        out.begin(rec, slot)
+        this.#run(rec, scope, out, this.#tally.count)
+        break
+      } catch (error) {
+        scope.undo()
+        out.drop()
+        if (!failures.answer(rec, error, attempt)) return
+      }
+    }
+    this.#finish()
+  }
+
+  /** Moves the step's clock; what is due by then is woken first. */
+  #advance(rec: Rec): void {
+    const { store } = this
+    let to = rec.at
+    if (to <= store.streamTime) return
+    // One record with a wrong clock must not end every wait: a leap is believed only as far as the time of recording bears it out.
+    if (store.streamTime === NEVER || to - store.streamTime > SKEW_MS) to = Math.min(to, rec.recordedAt + SKEW_MS)
+    if (to <= store.streamTime) return
+    store.streamTime = to
+    if (store.timers.size === 0) return
+    for (let due = store.timers.due(to); due !== undefined; due = store.timers.due(to)) this.#wake('stream', due)
+  }
+
+  wakeByWall(now: number): void {
+    const { wallTimers } = this.store
+    if (wallTimers.size === 0) return
+    for (let due = wallTimers.due(now); due !== undefined; due = wallTimers.due(now)) this.#wake('wall', due)
+  }
+
+  #wake(kind: 'stream' | 'wall', name: string): void {
+    const timer = (kind === 'stream' ? this.store.timers : this.store.wallTimers).timerOf(name)
+    this.#state.changeTimer(this.store, kind, timer.at, timer.key, timer.sub, false)
+    const { wake } = this.node
+    if (wake === undefined) return
+    const slot = this.#state.slots.of(timer.key, 0, timer.key.length)
+    const rec = this.#timer
+    rec.awake(timer, slot, this.node.id, this.#place, this.#flavour)
+    this.#invoke(rec, () => wake(timer, this.#scope, this.#out, this.#tally.count))
+  }
+
+  /** Hands a step the page of rows that it asked for. */
+  takePage(slot: KeySlot, rows: readonly (readonly [sub: string, value: unknown])[], next: string | undefined): void {
+    const { page } = this.node
+    if (page === undefined) return
+    const rec = this.#timer
+    rec.awake({ at: this.store.streamTime, sub: next ?? '' }, slot, this.node.id, this.#place, this.#flavour)
+    this.#invoke(rec, () => page(rows, next, this.#scope, this.#out, this.#tally.count))
+  }
+
+  /** As `take` runs a record, for the rare invocations that a timer or a page asks for. */
+  #invoke(rec: Rec, call: () => void): void {
+    const scope = this.#scope
+    const out = this.#out
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const slot = slotOf(this.#state, rec)
+        scope.begin(slot, rec)
+        out.begin(rec, slot)
+        call()
+        break
+      } catch (error) {
+        scope.undo()
+        out.drop()
+        if (!this.#failures.answer(rec, error, attempt)) return
+      }
+    }
+    this.#finish()
+  }
+
+  /** The invocation has returned: what it wrote and sent counts now. */
+  #finish(): void {
+    const scope = this.#scope
+    scope.end()
+    const from = scope.takePage()
+    if (from !== undefined) this.#pages.push({ executor: this, slot: scope.slot, from })
+    this.#out.flush()
+  }
+}
+
+/** The end of a stage: a topic. */
+export class SinkTaker implements Taker {
+  readonly writes = true
+  readonly #outbox: Outbox
+  readonly #topic: string
+  readonly #partitions: number
+  readonly #inbox: boolean
+  readonly #tally: Tally
+
+  constructor(outbox: Outbox, topic: string, partitions: number, inbox: boolean, tally: Tally) {
+    this.#outbox = outbox
+    this.#topic = topic
+    this.#partitions = partitions
+    this.#inbox = inbox
+    this.#tally = tally
+  }
+
+  take(rec: Rec): void {
+    this.#tally.count('records_out')
+    const headers = rec.headerBytes(this.#inbox)
+    this.#outbox.send(this.#topic, this.#partitions, rec.partition, rec.at, rec.keyBytes(), rec.valueBytes(), headers)
+  }
+}

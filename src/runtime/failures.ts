@@ -1,0 +1,79 @@
+/** What a step does about its failures: the verdict of `failure.ts`, carried out. */
+import { unreachable } from '../base/assert.ts'
+import type { TidemarkError } from '../base/errors.ts'
+import { deadTopic } from '../plan/naming.ts'
+import { type Node, readsLog } from '../topology/node.ts'
+import { sendDeadLetter } from './dead-letter.ts'
+import { asFailure, TaskStopped, verdictOn } from './failure.ts'
+import { Parking } from './parking.ts'
+import type { Rec } from './record.ts'
+import { NodeScope } from './scope.ts'
+import type { StageParts } from './stage-parts.ts'
+import type { Tally } from './tally.ts'
+
+export class Failures {
+  readonly #parts: StageParts
+  readonly #node: Node
+  readonly #tally: Tally
+  readonly #unknownEvents: 'dead-letter' | 'ignore'
+  readonly #topic: string
+  readonly parking: Parking | undefined
+
+  constructor(parts: StageParts, node: Node, tally: Tally) {
+    this.#parts = parts
+    this.#node = node
+    this.#tally = tally
+    this.#unknownEvents = parts.unknownEvents(parts.stage)
+    this.#topic = deadTopic(parts.plan.app, node.id, parts.stage.generation)
+    const parked = parts.state.stores.find(({ plan }) => plan.step === node.id && plan.kind === 'parked')
+    this.parking = parked === undefined ? undefined : new Parking(parts.state, new NodeScope(parts.state, parked, false))
+  }
+
+  /**
+   * Decides about a failed invocation, which has been undone. Returns true when it is to be tried again.
+   * @throws TaskStopped when the task ends here
+   */
+  answer(rec: Rec, error: unknown, attempt: number): boolean {
+    const { onError, id } = this.#node
+    // A record that cannot enter has no key that could be trusted, so there is nothing to park.
+    const then = readsLog(this.#node) && onError.then === 'park' ? 'dead-letter' : onError.then
+    const verdict = verdictOn(error, attempt, { retry: onError.retry, then, unknownEvents: this.#unknownEvents })
+    const failure = asFailure(error, id)
+    switch (verdict) {
+      case 'again':
+        this.#tally.count('retried')
+        return true
+      case 'drop':
+        this.#tally.count('unmapped')
+        return false
+      case 'dead-letter':
+        this.#bury(rec, failure, attempt)
+        return false
+      case 'park':
+        if (this.parking === undefined || (rec.keyAt < 0 && rec.slot === undefined)) this.#bury(rec, failure, attempt)
+        else {
+          this.parking.park(rec, failure)
+          this.#tally.count('parked')
+        }
+        return false
+      case 'halt':
+      case 'reopen':
+        throw new TaskStopped(verdict, id, failure)
+      default:
+        return unreachable(verdict)
+    }
+  }
+
+  #bury(rec: Rec, error: TidemarkError, attempts: number): void {
+    this.#tally.count('dead', error.code)
+    sendDeadLetter(this.#parts.outbox, {
+      rec,
+      step: this.#node.id,
+      topic: this.#topic,
+      error,
+      attempts,
+      plan: this.#parts.planHash,
+      now: this.#parts.now(),
+    })
+  }
+}

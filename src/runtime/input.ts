@@ -1,0 +1,47 @@
+/** An input of a task: one log partition, what was read of it and not processed yet, and where it stands. */
+import type { PartitionName } from '../ports/log.ts'
+import type { RecordBatch } from '../ports/record-batch/index.ts'
+import type { NodeId } from '../topology/node.ts'
+import type { Entry } from './entry.ts'
+import { type Flavour, Rec } from './record.ts'
+
+/** One log partition that a task reads. */
+export interface InputParts {
+  readonly partition: PartitionName
+  readonly topic: string
+  readonly number: number
+  readonly log: NodeId
+  readonly flavour: Flavour
+  readonly entry: Entry | undefined
+  /** Its control records say how far the sources behind it are. */
+  readonly inbox: boolean
+}
+
+export class Input {
+  readonly parts: InputParts
+  /** The record at hand, and after it the last one processed. */
+  readonly rec: Rec = new Rec()
+  readonly queue: RecordBatch[] = []
+  queuedBytes = 0
+  /** Place in the first batch of the queue. */
+  at = 0
+  /** The next offset to process. */
+  position: number
+  /** Behind all that was read, aborted and control batches included. */
+  readTo: number
+  /** Behind the last record in the log when it was last asked. */
+  high = -1
+  /** The first batch has its schemas and rows loaded. */
+  ready = false
+  /** When the last fact processed was recorded, where no record was processed in this life. */
+  recordedAt: number | undefined
+  /** Processing ends here: for a rebuild, which goes as far as what is live. */
+  until: number = Number.POSITIVE_INFINITY
+
+  constructor(parts: InputParts, position: number, recordedAt: number | undefined) {
+    this.parts = parts
+    this.position = position
+    this.readTo = position
+    this.recordedAt = recordedAt
+  }
+}
