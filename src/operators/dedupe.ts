@@ -231,16 +231,22 @@ function fingerprint(id: string): void {
   print.set(sha256(Buffer.from(id, 'utf8')).subarray(0, 4))
 }
 
+/**
+ * Values of hex digits by character code, -1 for all else. Lower case only: an upper-case id is another text, so it must not become the same
+ * fingerprint by this path.
+ */
+const HEX = new Int8Array(128).fill(-1)
+for (let digit = 0; digit < 16; digit++) HEX[digit.toString(16).charCodeAt(0)] = digit
+
 function hexWords(id: string): boolean {
   if (id.length !== 32) return false
   for (let word = 0; word < 4; word++) {
     let value = 0
     for (let i = word * 8; i < word * 8 + 8; i++) {
       const code = id.charCodeAt(i)
-      // 0-9 and a-f only: an upper-case id is another text, so it must not become the same fingerprint by this path.
-      if (code >= 48 && code <= 57) value = (value << 4) | (code - 48)
-      else if (code >= 97 && code <= 102) value = (value << 4) | (code - 87)
-      else return false
+      const digit = code < 128 ? (HEX[code] as number) : -1
+      if (digit < 0) return false
+      value = (value << 4) | digit
     }
     print[word] = value
   }

@@ -113,6 +113,11 @@ export class Interpreter {
     return this.#pages.splice(0)
   }
 
+  /** Whether a step asked for a page. */
+  get wantsPages(): boolean {
+    return this.#pages.length > 0
+  }
+
   /** Wakes what wall time is due for. */
   wakeByWall(now: number): void {
     for (const executor of this.#keyed) executor.wakeByWall(now)

@@ -18,6 +18,10 @@ class Before {
   at = 0
   markHigh = 0
   markLow = 0
+  topic = ''
+  partition = 0
+  offset = 0
+  contractVersion = 0
   wasDirty = false
 }
 
@@ -72,6 +76,10 @@ export class NodeScope implements Scope {
       row.at = before.at
       row.markHigh = before.markHigh
       row.markLow = before.markLow
+      row.topic = before.topic
+      row.partition = before.partition
+      row.offset = before.offset
+      row.contractVersion = before.contractVersion
       if (!before.wasDirty && row.dirty) this.#state.untouch(row)
     }
     this.#touched = 0
@@ -182,6 +190,10 @@ export class NodeScope implements Scope {
     before.at = row.at
     before.markHigh = row.markHigh
     before.markLow = row.markLow
+    before.topic = row.topic
+    before.partition = row.partition
+    before.offset = row.offset
+    before.contractVersion = row.contractVersion
     before.wasDirty = row.dirty
     this.#state.touch(row)
     return row

@@ -135,7 +135,7 @@ export class Sealer {
       const place = unescapeKey(key, strip + 4)
       if (place === undefined) continue
       const slot = this.#state.slots.of(place.key, 0, place.key.length)
-      const row = this.#state.rowsOf(slot, store).subs?.get(binary(key, strip, strip + 4) + place.sub)
+      const row = slot.subs[store.index]?.get(binary(key, strip, strip + 4) + place.sub)
       if (row !== undefined) {
         row.exists = false
         row.value = undefined

@@ -1,7 +1,7 @@
 /**
  * The keys that a task has in memory, each with its rows of all stores: a record's key is looked up once, and every keyed step behind it
- * finds its rows there. A hash table over key bytes, with the CLOCK ring as its eviction (Corbató 1968): about 350 ns an eviction, where
- * asking a Map for its oldest key costs 10 us.
+ * finds its rows there. A hash table over key bytes (open addressing, so that a miss touches one array and no object), with the CLOCK ring as
+ * its eviction (Corbató 1968): about 350 ns an eviction, where asking a Map for its oldest key costs 10 us.
  *
  * A slot that holds something which is not on disk yet is pinned and never evicted.
  */
@@ -28,7 +28,7 @@ export class Row {
   hashLow = 0
   /** State hash of those bytes, for projections: four words, undefined while it is not known. */
   digest: Int32Array | undefined = undefined
-  /** Where the last fact applied to it came from. */
+  /** For rows of projections: where the last fact applied came from, and when it was. */
   topic = ''
   partition = 0
   offset = -1
@@ -42,40 +42,73 @@ export class Row {
   }
 }
 
-/** The rows of one store under one key. */
-export interface KeyRows {
-  /** The row with the sub-key ''. */
-  main: Row | undefined
-  subs: Map<string, Row> | undefined
-  /** All its rows are here: for ranged stores. */
-  complete: boolean
+/** The rows of one store under one key that have a sub-key. Almost always one, which then needs no map. */
+export class SubRows {
+  /** All rows of the key are in memory: for ranged stores. */
+  complete = false
+  #first: Row | undefined
+  #more: Map<string, Row> | undefined
+
+  get(sub: string): Row | undefined {
+    return this.#first?.sub === sub ? this.#first : this.#more?.get(sub)
+  }
+
+  add(row: Row): void {
+    if (this.#first === undefined) this.#first = row
+    else {
+      this.#more ??= new Map()
+      this.#more.set(row.sub, row)
+    }
+  }
+
+  *[Symbol.iterator](): Generator<Row> {
+    if (this.#first !== undefined) yield this.#first
+    if (this.#more !== undefined) yield* this.#more.values()
+  }
 }
 
 export class KeySlot {
   readonly key: Buffer
   readonly hash: number
-  /** By the store's place in the task. */
-  readonly rows: (KeyRows | undefined)[]
+  /** Main rows, with the sub-key '', by the store's place in the task. */
+  readonly mains: (Row | undefined)[]
+  /** Other rows, by the store's place in the task. */
+  readonly subs: (SubRows | undefined)[]
   /** Rows that are not on disk yet, and batches at hand that need it. */
   pins = 0
   /** Used since the ring's hand last passed. */
   used = true
-  /** The next slot in the same bucket of the table. */
-  next: KeySlot | undefined = undefined
 
   constructor(key: Buffer, hash: number, stores: number) {
     this.key = key
     this.hash = hash
-    this.rows = new Array<KeyRows | undefined>(stores).fill(undefined)
+    this.mains = new Array<Row | undefined>(stores).fill(undefined)
+    this.subs = new Array<SubRows | undefined>(stores).fill(undefined)
+  }
+
+  subsOf(store: number): SubRows {
+    let subs = this.subs[store]
+    if (subs === undefined) {
+      subs = new SubRows()
+      this.subs[store] = subs
+    }
+    return subs
   }
 }
+
+const FREE = -1
+/** Slots that an insertion looks at for one that may go. */
+const LOOK_MAX = 64
 
 export class KeySlots {
   readonly #stores: number
   /** Slots kept, pinned ones aside. */
   readonly #capacity: number
-  #buckets: (KeySlot | undefined)[] = new Array<KeySlot | undefined>(1024).fill(undefined)
+  /** The ring, and by the same place the hash of each key. */
   readonly #ring: KeySlot[] = []
+  #hashes = new Uint32Array(512)
+  /** Places in the ring, by hash and linear probing; twice as many as the ring can have. */
+  #table = new Int32Array(1024).fill(FREE)
   #hand = 0
 
   constructor(stores: number, capacity: number) {
@@ -90,62 +123,73 @@ export class KeySlots {
   /** The slot of the key `bytes[at, end)`, made when it is new. Its key is a copy. */
   of(bytes: Buffer, at: number, end: number): KeySlot {
     const hash = keyHash(bytes, at, end)
-    const found = this.#find(hash, bytes, at, end)
-    if (found !== undefined) {
-      found.used = true
-      return found
+    const place = this.#find(hash, bytes, at, end)
+    if (place !== FREE) {
+      const slot = this.#ring[place] as KeySlot
+      slot.used = true
+      return slot
     }
     return this.#insert(new KeySlot(Buffer.from(bytes.subarray(at, end)), hash, this.#stores))
   }
 
   /** The slot of a key, if it is in memory. */
   peek(key: Buffer): KeySlot | undefined {
-    return this.#find(keyHash(key), key, 0, key.length)
+    const place = this.#find(keyHash(key), key, 0, key.length)
+    return place === FREE ? undefined : this.#ring[place]
   }
 
-  #find(hash: number, bytes: Buffer, at: number, end: number): KeySlot | undefined {
-    const length = end - at
-    let slot = this.#buckets[hash & (this.#buckets.length - 1)]
-    search: while (slot !== undefined) {
-      if (slot.hash === hash && slot.key.length === length) {
-        const { key } = slot
-        for (let i = 0; i < length; i++) {
-          if (key[i] !== bytes[at + i]) {
-            slot = slot.next
-            continue search
-          }
-        }
-        return slot
-      }
-      slot = slot.next
+  /** Place in the ring, or FREE. */
+  #find(hash: number, bytes: Buffer, at: number, end: number): number {
+    const table = this.#table
+    const mask = table.length - 1
+    for (let i = hash & mask; ; i = (i + 1) & mask) {
+      const place = table[i] as number
+      if (place === FREE) return FREE
+      if (this.#hashes[place] === hash && sameKey((this.#ring[place] as KeySlot).key, bytes, at, end)) return place
     }
-    return undefined
   }
 
   #insert(slot: KeySlot): KeySlot {
-    const place = this.#ring.length < this.#capacity ? -1 : this.#victim()
-    if (place < 0) this.#ring.push(slot)
-    else {
-      this.#unlink(this.#ring[place] as KeySlot)
-      this.#ring[place] = slot
-    }
-    // Growing links every slot of the ring anew, this one included.
-    if (this.#ring.length > this.#buckets.length) this.#grow()
-    else this.#link(slot)
+    let place = this.#ring.length < this.#capacity ? FREE : this.#victim()
+    if (place === FREE) {
+      place = this.#ring.length
+      if (place === this.#hashes.length) this.#grow()
+    } else this.#unlink(place)
+    this.#ring[place] = slot
+    this.#hashes[place] = slot.hash
+    this.#link(place)
     return slot
   }
 
-  #link(slot: KeySlot): void {
-    const bucket = slot.hash & (this.#buckets.length - 1)
-    slot.next = this.#buckets[bucket]
-    this.#buckets[bucket] = slot
+  #link(place: number): void {
+    const table = this.#table
+    const mask = table.length - 1
+    let i = (this.#hashes[place] as number) & mask
+    while (table[i] !== FREE) i = (i + 1) & mask
+    table[i] = place
   }
 
-  /** Place in the ring of a slot that may go, or -1 when two rounds found none: then the table grows beyond its capacity for a while. */
+  /** Takes a place out of the table, and moves up what probing would no longer find (Knuth, vol. 3, 6.4, algorithm R). */
+  #unlink(place: number): void {
+    const table = this.#table
+    const mask = table.length - 1
+    let hole = (this.#hashes[place] as number) & mask
+    while (table[hole] !== place) hole = (hole + 1) & mask
+    for (let i = (hole + 1) & mask; table[i] !== FREE; i = (i + 1) & mask) {
+      const home = (this.#hashes[table[i] as number] as number) & mask
+      // It may move to the hole unless its home lies between the hole and where it is.
+      if (hole <= i ? hole < home && home <= i : hole < home || home <= i) continue
+      table[hole] = table[i] as number
+      hole = i
+    }
+    table[hole] = FREE
+  }
+
+  /** Place of a slot that may go, or FREE when none was found: then the ring grows beyond its capacity for a while. */
   #victim(): number {
     const { length } = this.#ring
     // Most of an overlay is pinned; looking at a bounded stretch keeps the cost of one insertion bounded.
-    for (let looked = 0; looked < Math.min(2 * length, 64); looked++) {
+    for (let looked = 0; looked < Math.min(2 * length, LOOK_MAX); looked++) {
       const place = this.#hand
       this.#hand = place + 1 === length ? 0 : place + 1
       const slot = this.#ring[place] as KeySlot
@@ -153,36 +197,40 @@ export class KeySlots {
       if (slot.used) slot.used = false
       else return place
     }
-    return -1
-  }
-
-  #unlink(slot: KeySlot): void {
-    const bucket = slot.hash & (this.#buckets.length - 1)
-    let at = this.#buckets[bucket]
-    if (at === slot) {
-      this.#buckets[bucket] = slot.next
-      return
-    }
-    while (at !== undefined && at.next !== slot) at = at.next
-    if (at !== undefined) at.next = slot.next
+    return FREE
   }
 
   #grow(): void {
-    this.#buckets = new Array<KeySlot | undefined>(this.#buckets.length * 2).fill(undefined)
-    for (const slot of this.#ring) this.#link(slot)
+    const hashes = new Uint32Array(this.#hashes.length * 2)
+    hashes.set(this.#hashes)
+    this.#hashes = hashes
+    this.#table = new Int32Array(this.#table.length * 2).fill(FREE)
+    for (let place = 0; place < this.#ring.length; place++) this.#link(place)
   }
 
   /** Gives back what a large overlay needed beyond the capacity. Called after commits. */
   shrink(): void {
-    for (let i = this.#ring.length - 1; i >= 0 && this.#ring.length > this.#capacity; i--) {
-      const slot = this.#ring[i] as KeySlot
-      if (slot.pins > 0) continue
-      this.#unlink(slot)
-      const last = this.#ring.pop() as KeySlot
-      if (last !== slot) this.#ring[i] = last
+    for (let place = this.#ring.length - 1; place >= 0 && this.#ring.length > this.#capacity; place--) {
+      if ((this.#ring[place] as KeySlot).pins > 0) continue
+      this.#unlink(place)
+      const last = this.#ring.length - 1
+      if (place !== last) {
+        this.#unlink(last)
+        this.#ring[place] = this.#ring[last] as KeySlot
+        this.#hashes[place] = this.#hashes[last] as number
+        this.#link(place)
+      }
+      this.#ring.pop()
     }
     if (this.#hand >= this.#ring.length) this.#hand = 0
   }
+}
+
+function sameKey(key: Buffer, bytes: Buffer, at: number, end: number): boolean {
+  const { length } = key
+  if (length !== end - at) return false
+  for (let i = 0; i < length; i++) if (key[i] !== bytes[at + i]) return false
+  return true
 }
 
 /**

@@ -10,7 +10,7 @@ import { binary, fromBinary } from '../base/bytes.ts'
 import { codeOf, TidemarkError } from '../base/errors.ts'
 import type { TaskStore } from '../ports/store.ts'
 import { afterPrefix, decodeRow, RowWriter, storePrefix, unescapeKey } from './rows.ts'
-import { type KeyRows, type KeySlot, KeySlots, Row } from './slots.ts'
+import { type KeySlot, KeySlots, Row } from './slots.ts'
 import type { StoreState } from './store-state.ts'
 
 /** Rows under one key that are loaded at once for a ranged store, and their bytes. */
@@ -32,26 +32,18 @@ export class TaskState {
     this.slots = new KeySlots(stores.length, slotsMax)
   }
 
-  rowsOf(slot: KeySlot, store: StoreState): KeyRows {
-    const rows = slot.rows[store.index]
-    if (rows !== undefined) return rows
-    const fresh: KeyRows = { main: undefined, subs: undefined, complete: false }
-    slot.rows[store.index] = fresh
-    return fresh
-  }
-
   /** @throws TidemarkError STORE_CORRUPT, STORE_IO */
   row(slot: KeySlot, store: StoreState, sub: string): Row {
-    const rows = this.rowsOf(slot, store)
-    const found = sub === '' ? rows.main : rows.subs?.get(sub)
+    const { index } = store
+    const found = sub === '' ? slot.mains[index] : slot.subs[index]?.get(sub)
     if (found !== undefined) return found
-    const row = new Row(slot, store.index, sub)
-    if (!rows.complete) {
+    const row = new Row(slot, index, sub)
+    if (slot.subs[index]?.complete !== true) {
       const key = this.writer.key(store.plan.id, slot.key, sub, store.expiring)
       const bytes = this.db.get(key)
       if (bytes !== undefined) this.#decode(row, key, bytes, store)
     }
-    place(rows, row)
+    place(row)
     return row
   }
 
@@ -111,8 +103,8 @@ export class TaskState {
 
   /** Loads all rows of a ranged store under a key, at the batch's edge. A key with too many stays incomplete, and `range` says so. */
   async load(slot: KeySlot, store: StoreState): Promise<void> {
-    const rows = this.rowsOf(slot, store)
-    if (rows.complete) return
+    const subs = slot.subsOf(store.index)
+    if (subs.complete) return
     const prefix = Buffer.from(this.writer.key(store.plan.id, slot.key, '', false))
     let from = prefix
     let count = 0
@@ -122,35 +114,36 @@ export class TaskState {
       const page = await this.db.range({ from, to: end, limit: PAGE })
       for (const [key, value] of page) {
         const sub = unescapeKey(key, storePrefix(store.plan.id).length)?.sub ?? ''
-        const known = sub === '' ? rows.main : rows.subs?.get(sub)
+        const known = sub === '' ? slot.mains[store.index] : subs.get(sub)
         count += 1
         bytes += value.length
         // A row in memory is newer than the one on disk, or the same.
         if (known !== undefined) continue
         const row = new Row(slot, store.index, sub)
         this.#decode(row, key, value, store)
-        place(rows, row)
+        place(row)
       }
       if (page.length < PAGE) break
       if (count >= RANGE_ROWS_MAX || bytes >= RANGE_BYTES_MAX) return
       from = Buffer.concat([(page.at(-1) as readonly [Buffer, Buffer])[0], Buffer.from([0])])
     }
-    rows.complete = true
+    subs.complete = true
   }
 
   /** Rows of a ranged store in memory, with `from <= sub < to`. @throws TidemarkError SCOPE_TOO_LARGE */
   range(slot: KeySlot, store: StoreState, from: string, to: string | undefined): (readonly [sub: string, value: unknown])[] {
     invariant(store.ranged, `store "${store.plan.name}" is not declared ranged`)
-    const rows = this.rowsOf(slot, store)
-    if (!rows.complete) {
+    const subs = slot.subsOf(store.index)
+    if (!subs.complete) {
       throw new TidemarkError('SCOPE_TOO_LARGE', `a key of store "${store.plan.name}" has more rows than are loaded at once`, {
         detail: `The limit is ${RANGE_ROWS_MAX} rows or ${RANGE_BYTES_MAX} bytes.`,
         hint: 'Read them with scope.page(from), which wakes the step with page after page.',
       })
     }
     const found: [string, unknown][] = []
-    if (rows.main?.exists === true && from === '') found.push(['', rows.main.value])
-    for (const [sub, row] of rows.subs ?? []) if (row.exists && sub >= from && (to === undefined || sub < to)) found.push([sub, row.value])
+    const main = slot.mains[store.index]
+    if (main?.exists === true && from === '') found.push(['', main.value])
+    for (const row of subs) if (row.exists && row.sub >= from && (to === undefined || row.sub < to)) found.push([row.sub, row.value])
     return found.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
   }
 
@@ -165,7 +158,7 @@ export class TaskState {
     const strip = storePrefix(store.plan.id).length
     const subs = stored.map(([key]) => unescapeKey(key, strip)?.sub ?? '')
     const last = stored.length < PAGE ? undefined : subs.at(-1)
-    for (const sub of this.rowsOf(slot, store).subs?.keys() ?? [])
+    for (const { sub } of slot.subsOf(store.index))
       if (sub >= from && (last === undefined || sub <= last) && !subs.includes(sub)) subs.push(sub)
     const rows = subs.sort().flatMap((sub) => {
       const row = this.row(slot, store, sub)
@@ -199,10 +192,7 @@ export class TaskState {
   }
 }
 
-function place(rows: KeyRows, row: Row): void {
-  if (row.sub === '') rows.main = row
-  else {
-    rows.subs ??= new Map()
-    rows.subs.set(row.sub, row)
-  }
+function place(row: Row): void {
+  if (row.sub === '') row.slot.mains[row.store] = row
+  else row.slot.subsOf(row.store).add(row)
 }

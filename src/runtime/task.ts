@@ -164,8 +164,8 @@ export class Task {
       if (entered) interpreter.run(log, rec)
       input.position = rec.offset + 1
       done += 1
-      const wishes = interpreter.takePages()
-      if (wishes.length > 0) {
+      if (interpreter.wantsPages) {
+        const wishes = interpreter.takePages()
         i += 1
         this.#pending = () => this.#pages(wishes)
         break

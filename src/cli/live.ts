@@ -1,0 +1,155 @@
+/**
+ * The live display of `dev`: one picture that is redrawn in place on a terminal, one plain line a second elsewhere. Pictures and lines are
+ * pure functions of a sample; `Screen` is what puts them on a terminal.
+ */
+import { readableMs } from '../base/time.ts'
+import type { Freshness } from '../contract/window.ts'
+import type { Notice } from './meter.ts'
+import { bar, clipped, clockTime, grouped, type Painter, table } from './render.ts'
+import type { Output } from './shell.ts'
+
+/** What is shown of one moment. */
+export interface Sample {
+  readonly app: string
+  readonly dir: string
+  readonly elapsedMs: number
+  readonly feed: { readonly done: number; readonly total: number } | undefined
+  /** Records a second. */
+  readonly rates: { readonly in: number; readonly out: number }
+  readonly counts: Readonly<Record<'applied' | 'duplicate' | 'stale' | 'gap' | 'parked' | 'dead', number>>
+  /** Records that wait in sources and inboxes. */
+  readonly lag: number
+  readonly restoring: { readonly tasks: number; readonly left: number }
+  readonly views: readonly { readonly name: string; readonly freshness: Freshness }[]
+  readonly highlights: readonly string[]
+  /** What of the feed's input could not be read. */
+  readonly problems: readonly string[]
+  readonly notices: readonly Notice[]
+  readonly check: { readonly equal: boolean; readonly sentence: string } | undefined
+  /** Where views are served; undefined where nothing is. */
+  readonly url: string | undefined
+  /** Commands to try next, each with what it does. */
+  readonly next: readonly (readonly [command: string, about: string])[]
+}
+
+const LABEL = { applied: 'applied', duplicate: 'duplicate', stale: 'stale', gap: 'gap', parked: 'parked', dead: 'dead-lettered' } as const
+
+/** One plain line: for pipes, files and logs. */
+export function plainLine(sample: Sample): string {
+  const { elapsedMs, feed, rates, counts, lag, restoring, views } = sample
+  return [
+    clockTime(elapsedMs),
+    ...(feed === undefined ? [] : [`feed ${feed.done}/${feed.total}`]),
+    ...(restoring.tasks === 0 ? [] : [`restoring ${restoring.tasks} tasks, ${restoring.left} records left`]),
+    `in ${Math.round(rates.in)}/s`,
+    `out ${Math.round(rates.out)}/s`,
+    ...Object.entries(LABEL).map(([name, label]) => `${label} ${counts[name as keyof typeof LABEL]}`),
+    `lag ${lag}`,
+    ...views.map(({ name, freshness }) => `${name} ${freshnessText(freshness)}`),
+  ].join('  ')
+}
+
+/** The picture: lines no wider than the terminal, and no more of them than it has. */
+export function picture(sample: Sample, size: { readonly columns: number; readonly rows: number }, color: Painter): string[] {
+  const { app, dir, elapsedMs, counts, views } = sample
+  const lines = [
+    '',
+    `  ${color.strong(app)} ${color.faint(`on the embedded log in ${dir}`)}   ${clockTime(elapsedMs)}`,
+    '',
+    ...progressLines(sample, color),
+    `  ${Object.entries(LABEL)
+      .map(([name, label]) => countText(name as keyof typeof LABEL, label, counts, color))
+      .join('   ')}`,
+    '',
+    ...table(views.map(({ name, freshness }) => [`  ${name}`, freshnessColored(freshness, color)])),
+    ...block(sample.highlights, color.faint),
+    ...block(sample.problems.slice(-3), color.warn, sample.problems.length > 3 ? `  ${sample.problems.length} rows could not be read; the last:` : undefined),
+    ...block(sample.notices.slice(-4).map(({ kind, text }) => (kind === 'failure' ? color.bad(text) : color.warn(text))), (text) => text),
+    ...(sample.check === undefined ? [] : ['', `  ${sample.check.equal ? color.good(sample.check.sentence) : color.bad(sample.check.sentence)}`]),
+    ...nextLines(sample, color),
+  ]
+  return lines.slice(0, Math.max(1, size.rows - 1)).map((line) => clipped(line, size.columns))
+}
+
+function progressLines({ feed, rates, lag, restoring }: Sample, color: Painter): string[] {
+  const lines: string[] = []
+  if (feed !== undefined) {
+    const share = feed.total === 0 ? 1 : feed.done / feed.total
+    lines.push(`  feed ${bar(share, 30)} ${grouped(feed.done)} of ${grouped(feed.total)} (${Math.floor(share * 100)} %)`)
+  }
+  if (restoring.tasks > 0) lines.push(`  ${color.warn(`restoring ${restoring.tasks} tasks, ${grouped(restoring.left)} records left`)}`)
+  lines.push(`  in ${grouped(rates.in)}/s   out ${grouped(rates.out)}/s   waiting ${grouped(lag)}`)
+  return lines
+}
+
+function countText(name: keyof typeof LABEL, label: string, counts: Sample['counts'], color: Painter): string {
+  const text = `${label} ${grouped(counts[name])}`
+  // Only what somebody should look at stands out: a duplicate that was dropped is the machine at work.
+  return (name === 'parked' || name === 'dead') && counts[name] > 0 ? color.warn(text) : text
+}
+
+function block(lines: readonly string[], shade: (text: string) => string, title?: string): string[] {
+  if (lines.length === 0) return []
+  return ['', ...(title === undefined ? [] : [title]), ...lines.map((line) => `  ${shade(line)}`)]
+}
+
+function nextLines({ url, next }: Sample, color: Painter): string[] {
+  const lines = url === undefined ? [] : ['', `  ${color.strong(url)}`]
+  if (next.length === 0) return lines
+  return [...lines, '', ...table(next.map(([command, about]) => [`  ${command}`, color.faint(about)]), '   ')]
+}
+
+/** @example freshnessText({ state: 'fresh', ageMs: 120, asOf: 'a/0@9' }) // 'fresh (120 ms)' */
+export function freshnessText(freshness: Freshness): string {
+  switch (freshness.state) {
+    case 'fresh':
+      return `fresh (${readableMs(freshness.ageMs)})`
+    case 'stale':
+      return `stale (${readableMs(freshness.ageMs)})`
+    case 'unknown':
+      return 'unknown'
+    case 'restoring':
+      return `restoring (${Math.floor(freshness.done * 100)} %)`
+  }
+}
+
+function freshnessColored(freshness: Freshness, color: Painter): string {
+  const text = freshnessText(freshness)
+  if (freshness.state === 'fresh') return color.good(text)
+  if (freshness.state === 'stale') return `${color.warn(text)} ${color.faint(`${readableMs(freshness.overrunMs)} beyond its window`)}`
+  return freshness.state === 'unknown' ? `${color.faint(text)} ${color.faint(freshness.reason)}` : color.warn(text)
+}
+
+const UP = (lines: number): string => (lines === 0 ? '' : `\u001b[${lines}A`)
+const CLEAR_LINE = '\u001b[2K'
+const CLEAR_BELOW = '\u001b[J'
+const HIDE_CURSOR = '\u001b[?25l'
+const SHOW_CURSOR = '\u001b[?25h'
+
+/** A picture on a terminal that is replaced by the next one. */
+export class Screen {
+  readonly #output: Output
+  #height = 0
+  #begun = false
+
+  constructor(output: Output) {
+    this.#output = output
+  }
+
+  async show(lines: readonly string[]): Promise<void> {
+    const begin = this.#begun ? '' : HIDE_CURSOR
+    this.#begun = true
+    const body = lines.map((line) => `${CLEAR_LINE}${line}\n`).join('')
+    const text = `${begin}${UP(this.#height)}\r${body}${CLEAR_BELOW}`
+    this.#height = lines.length
+    await this.#output.write(text)
+  }
+
+  /** Leaves the last picture standing, and gives the cursor back. Safe to call twice. */
+  async end(): Promise<void> {
+    if (!this.#begun) return
+    this.#begun = false
+    this.#height = 0
+    await this.#output.write(SHOW_CURSOR)
+  }
+}
