@@ -2,6 +2,7 @@
  * W1 on the embedded log in a process of its own: started on a folder whose source topic is loaded, it works until everything is committed and
  * prints one line of JSON. Its CPU time and memory are its own from the first instruction on, start-up and compilation included.
  */
+import { readdirSync, readFileSync } from 'node:fs'
 import { start } from '#tidemark'
 import { w1, w1Schemas } from './topology.ts'
 
@@ -32,6 +33,8 @@ for (;;) {
 }
 const endMs = performance.now()
 const { user, system } = process.cpuUsage()
+const threads = threadCpu()
+const memory = process.memoryUsage()
 await running.close()
 console.log(
   JSON.stringify({
@@ -43,6 +46,21 @@ console.log(
     cpuS: (user + system) / 1e6,
     cpuMicrosPerRecord: (user + system) / total,
     rssMaxMB: Math.round(process.resourceUsage().maxRSS / 1024),
+    memoryMB: Object.fromEntries(Object.entries(memory).map(([part, bytes]) => [part, Math.round(bytes / 2 ** 20)])),
+    threads,
     counts,
   }),
 )
+
+/** CPU seconds by kind of thread, where the system tells (Linux): what the main thread uses, and what others do for it. */
+function threadCpu(): Record<string, number> {
+  const seconds: Record<string, number> = {}
+  if (process.platform !== 'linux') return seconds
+  for (const task of readdirSync('/proc/self/task')) {
+    const stat = readFileSync(`/proc/self/task/${task}/stat`, 'utf8')
+    const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'))
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    seconds[name] = Number(((seconds[name] ?? 0) + (Number(fields[11]) + Number(fields[12])) / 100).toFixed(2))
+  }
+  return seconds
+}

@@ -26,6 +26,8 @@ export interface W1Result {
   readonly cpuS: number
   readonly cpuMicrosPerRecord: number
   readonly rssMaxMB: number
+  readonly memoryMB: Readonly<Record<string, number>>
+  readonly threads: Readonly<Record<string, number>>
   readonly counts: Readonly<Record<string, number>>
   readonly verdict: string
 }

@@ -52,11 +52,14 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
       throw new TidemarkError('TOPOLOGY_INVALID', `projection "${step}" has a window for "${fact}", which it does not follow`)
   }
 
+  // One object for all rows: the hot path makes none.
+  const about = { version: 0, at: 0 }
   const apply = (incoming: Incoming, scope: Scope, version: number, count: Count): void => {
     const row = scope.row()
     const existed = row.exists
     const next = fold(existed ? row.value : undefined, incoming.value, incoming)
-    const about = { version, at: incoming.at }
+    about.version = version
+    about.at = incoming.at
     if (next !== undefined) scope.put(next, '', about)
     else if (existed || gate !== undefined) scope.delete('', about)
     count('applied')

@@ -9,7 +9,7 @@ import { HEADER } from '../contract/envelope.ts'
 import type { Rec } from './record.ts'
 import type { Tally } from './tally.ts'
 
-/** Checks one record of a contract's topic. @throws TidemarkError ENVELOPE_INVALID, SOURCE_FOREIGN, KEY_INVALID, PARTITION_MISMATCH, EVENT_UNKNOWN */
+/** Checks one record of a contract's topic. @throws TidemarkError ENVELOPE_INVALID, SOURCE_FOREIGN, KEY_INVALID, PARTITION_MISMATCH, EVENT_UNKNOWN, FRAMING_INVALID, SCHEMA_* */
 export type Entry = (rec: Rec) => void
 
 export function entryOf(contract: AnyContract, partitions: number, tally: Tally): Entry {
@@ -28,11 +28,11 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
           hint: 'Only the context that owns a fact may publish it. If that one may, add it to the sources of the contract.',
         })
       }
-    } else if (needsId) throw missing(contract, HEADER.source)
-    if (needsId && !envelope.has('id')) throw missing(contract, HEADER.id)
+    } else if (needsId) throw missing(rec, contract, HEADER.source)
+    if (needsId && !envelope.has('id')) throw missing(rec, contract, HEADER.id)
     if (needsSequence) {
       const sequence = envelope.digits('sequence')
-      if (sequence === undefined) throw missing(contract, HEADER.sequence)
+      if (sequence === undefined) throw missing(rec, contract, HEADER.sequence)
       if (!(sequence >= 1))
         throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" has a sequence that is no whole number from 1`)
     }
@@ -57,8 +57,21 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
   }
 }
 
-function missing(contract: AnyContract, header: string): TidemarkError {
+function missing(rec: Rec, contract: AnyContract, header: string): unknown {
+  // Who sends bytes that nobody can read rarely sends an envelope, and then the bytes are the reason that helps.
+  const unreadable = rec.empty ? undefined : attempt(() => rec.value)
+  if (unreadable !== undefined) return unreadable
   return new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" has no ${header}`, {
     hint: `Send the header, or say in the contract where the value has it: envelope: { ... }.`,
   })
+}
+
+/** What a call throws, or undefined. */
+function attempt(call: () => unknown): unknown {
+  try {
+    call()
+    return undefined
+  } catch (error) {
+    return error
+  }
 }

@@ -11,6 +11,7 @@ export interface FeedOption {
   readonly value: string | undefined
   /** One sentence. */
   readonly about: string
+  /** What holds without it, as the help says it; the feed itself fills it in. */
   readonly default?: string
 }
 

@@ -291,8 +291,9 @@ export class Rec implements Incoming {
 
   get contractVersion(): number {
     const { language } = this.flavour as Flavour
-    if (this.origin === 'derived') return language?.version ?? 0
-    return this.wire().envelope.digits('contractVersion') ?? language?.version ?? 0
+    if (language === undefined) return 0
+    if (this.origin === 'derived') return language.version
+    return this.wire().envelope.digits('contractVersion') ?? language.version
   }
 
   hashValue(): void {

@@ -35,24 +35,24 @@ export class RowWriter {
   /** Where the payload of the row encoded last begins and ends in its bytes. */
   payloadAt = 0
   payloadEnd = 0
-  #bytes = Buffer.allocUnsafe(4 * 1024)
-  #key = Buffer.allocUnsafe(256)
+  readonly #bytes = new Views(4 * 1024)
+  readonly #key = new Views(256)
   readonly #payload = new ByteWriter(1024)
 
   /** The key of a row in the task's store. */
   key(store: number, key: Uint8Array, sub: string, expiring: boolean): Buffer {
-    const need = 16 + key.length * 2 + sub.length
-    if (need > this.#key.length) this.#key = Buffer.allocUnsafe(need * 2)
-    let at = writeUvarint(this.#key, 0, store)
+    this.#key.reserve(0, 16 + key.length * 2 + sub.length)
+    const { bytes } = this.#key
+    let at = writeUvarint(bytes, 0, store)
     let from = 0
     if (expiring) {
-      for (; from < 4; from++) this.#key[at++] = sub.charCodeAt(from)
+      for (; from < 4; from++) bytes[at++] = sub.charCodeAt(from)
     }
-    at = escapeInto(this.#key, at, key)
-    this.#key[at++] = 0
-    this.#key[at++] = 1
-    for (let i = from; i < sub.length; i++) this.#key[at++] = sub.charCodeAt(i)
-    return this.#key.subarray(0, at)
+    at = escapeInto(bytes, at, key)
+    bytes[at++] = 0
+    bytes[at++] = 1
+    for (let i = from; i < sub.length; i++) bytes[at++] = sub.charCodeAt(i)
+    return this.#key.view(at)
   }
 
   /**
@@ -64,36 +64,37 @@ export class RowWriter {
     const marked = markHigh !== 0 || markLow !== 0
     const origin = codec.view && row.offset >= 0
     let at = this.#front(row, (row.exists ? 0 : TOMBSTONE) | (marked ? MARKED : 0) | (origin ? ORIGIN : 0), marked, origin)
-    const payloadAt = at
+    const row0 = this.#bytes
+    this.payloadAt = at
     if (row.exists) {
       if (codec.kind === 'format') {
         this.#payload.at = 0
         codec.format.write(row.value, this.#payload)
-        this.#reserve(at, this.#payload.at)
-        at += this.#payload.buffer.copy(this.#bytes, at, 0, this.#payload.at)
+        row0.reserve(at, this.#payload.at)
+        at += this.#payload.buffer.copy(row0.bytes, at, 0, this.#payload.at)
       } else {
-        let end = codec.values.encode(row.value, this.#bytes, at)
+        let end = codec.values.encode(row.value, row0.bytes, at)
         if (end < 0) {
-          this.#reserve(at, -end)
-          end = codec.values.encode(row.value, this.#bytes, at)
+          row0.reserve(at, -end)
+          end = codec.values.encode(row.value, row0.bytes, at)
         }
         at = end
       }
     }
-    this.payloadAt = payloadAt
     this.payloadEnd = at
-    this.#reserve(at, HASH_BYTES)
-    if (codec.view)
-      row.digest = row.exists
-        ? digestOf(row.slot.key, row.version, this.#bytes, payloadAt + (codec.kind === 'schema' ? FRAME_BYTES : 0), at)
-        : undefined
+    row0.reserve(at, HASH_BYTES)
+    const { bytes } = row0
+    if (codec.view) {
+      const contentAt = this.payloadAt + (codec.kind === 'schema' ? FRAME_BYTES : 0)
+      row.digest = row.exists ? digestOf(row.slot.key, row.version, bytes, contentAt, at, row.digest) : undefined
+    }
     hash64(key)
-    hash64(this.#bytes, 0, at, hashed.high, hashed.low)
+    hash64(bytes, 0, at, hashed.high, hashed.low)
     row.hashHigh = hashed.high
     row.hashLow = hashed.low
-    at = this.#bytes.writeInt32BE(hashed.high, at)
-    at = this.#bytes.writeInt32BE(hashed.low, at)
-    return this.#bytes.subarray(0, at)
+    at = bytes.writeInt32BE(hashed.high, at)
+    at = bytes.writeInt32BE(hashed.low, at)
+    return row0.view(at)
   }
 
   /** A row without content under `key`: for what only needs to be there. */
@@ -108,8 +109,8 @@ export class RowWriter {
   }
 
   #front(row: Row, flags: number, marked: boolean, origin: boolean): number {
-    this.#reserve(0, 80 + row.topic.length * 3)
-    const bytes = this.#bytes
+    this.#bytes.reserve(0, 80 + row.topic.length * 3)
+    const { bytes } = this.#bytes
     bytes[0] = FORMAT
     bytes[1] = flags
     let at = writeUvarint(bytes, 2, row.version)
@@ -128,14 +129,37 @@ export class RowWriter {
     }
     return at
   }
+}
 
-  #reserve(at: number, more: number): void {
-    if (at + more <= this.#bytes.length) return
+/** A buffer that is written over and over, and views on its beginning: one for each length, because most rows and keys are of few lengths. */
+class Views {
+  bytes: Buffer
+  #views: (Buffer | undefined)[] = []
+
+  constructor(capacity: number) {
+    this.bytes = Buffer.allocUnsafe(capacity)
+  }
+
+  reserve(at: number, more: number): void {
+    if (at + more <= this.bytes.length) return
     const grown = Buffer.allocUnsafe((at + more) * 2)
-    this.#bytes.copy(grown, 0, 0, at)
-    this.#bytes = grown
+    this.bytes.copy(grown, 0, 0, at)
+    this.bytes = grown
+    this.#views = []
+  }
+
+  view(length: number): Buffer {
+    if (length >= VIEWS_MAX) return this.bytes.subarray(0, length)
+    let view = this.#views[length]
+    if (view === undefined) {
+      view = this.bytes.subarray(0, length)
+      this.#views[length] = view
+    }
+    return view
   }
 }
+
+const VIEWS_MAX = 2_048
 
 /** Times may lie before 1970. */
 function writeTime(into: Buffer, at: number, ms: number): number {

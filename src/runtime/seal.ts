@@ -42,7 +42,8 @@ export class Sealer {
   #keys: Uint8Array[] = []
   #values: (Uint8Array | null)[] = []
   /** Places of the records of the batch at hand: key from, key to, value from (-1 deletes), value to. */
-  #places: number[] = []
+  #places = new Int32Array(1024)
+  #placed = 0
 
   constructor(state: TaskState, outbox: Outbox, codecs: Codecs, app: string, partition: number) {
     this.#state = state
@@ -152,18 +153,28 @@ export class Sealer {
     if (this.#builder.count > 0 && this.#builder.byteLength + key.length + (value?.length ?? 0) > BATCH_BYTES) this.#finish()
     const builder = this.#builder
     builder.add(now, key, value)
-    this.#places.push(builder.keyAt, builder.keyEnd, builder.valueAt, builder.valueEnd)
+    const at = this.#placed
+    if (at + 4 > this.#places.length) {
+      const grown = new Int32Array(this.#places.length * 2)
+      grown.set(this.#places)
+      this.#places = grown
+    }
+    this.#places[at] = builder.keyAt
+    this.#places[at + 1] = builder.keyEnd
+    this.#places[at + 2] = builder.valueAt
+    this.#places[at + 3] = builder.valueEnd
+    this.#placed = at + 4
   }
 
   #finish(): void {
     const batch = this.#builder.finish()
     const { bytes } = batch
     const places = this.#places
-    for (let i = 0; i < places.length; i += 4) {
+    for (let i = 0; i < this.#placed; i += 4) {
       this.#keys.push(bytes.subarray(places[i] as number, places[i + 1] as number))
       this.#values.push((places[i + 2] as number) < 0 ? null : bytes.subarray(places[i + 2] as number, places[i + 3] as number))
     }
     this.#batches.push(batch)
-    this.#places = []
+    this.#placed = 0
   }
 }

@@ -85,13 +85,22 @@ export function stateHash(all: readonly Sums[]): string {
 
 let scratch = Buffer.allocUnsafe(1024)
 
-/** SHA-256/128 over a live row: key, version, payload after its schema id. Four words, a new array. */
-export function digestOf(key: Uint8Array, version: number, bytes: Uint8Array, payloadAt: number, payloadEnd: number): Int32Array {
+/** SHA-256/128 over a live row: key, version, payload after its schema id. Four words, in `into` where that is given. */
+export function digestOf(
+  key: Uint8Array,
+  version: number,
+  bytes: Uint8Array,
+  payloadAt: number,
+  payloadEnd: number,
+  into: Int32Array = new Int32Array(4),
+): Int32Array {
   const length = uvarintLength(key.length) + key.length + uvarintLength(version) + (payloadEnd - payloadAt)
   if (length > scratch.length) scratch = Buffer.allocUnsafe(length * 2)
   let at = writeUvarint(scratch, 0, key.length)
   scratch.set(key, at)
   at = writeUvarint(scratch, at + key.length, version)
-  scratch.set(bytes.subarray(payloadAt, payloadEnd), at)
-  return sha256(scratch, 0, length).slice(0, 4)
+  for (let i = payloadAt; i < payloadEnd; i++) scratch[at++] = bytes[i] as number
+  const words = sha256(scratch, 0, length)
+  for (let i = 0; i < 4; i++) into[i] = words[i] as number
+  return into
 }
