@@ -112,7 +112,12 @@ export function codeOf(error: unknown): ErrorCode | undefined {
   return error instanceof TidemarkError ? error.code : undefined
 }
 
-/** One line for a log, whatever was thrown. */
+/** One line for a log, whatever was thrown: anything may be, even what cannot be a text. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (error instanceof Error) return error.message
+  try {
+    return String(error)
+  } catch {
+    return 'something that cannot be written'
+  }
 }

@@ -4,6 +4,17 @@ import { TidemarkError } from './errors.ts'
 /** `'30s'`, `'1.5h'` or a number of milliseconds. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
+/**
+ * Times further than this from 1970 (73,000 years) are no clock's, ms. Twice it is exact still, and so is the distance of any two times: rows
+ * and batches write them so.
+ */
+export const TIME_MAX_MS: number = 2 ** 51
+
+/** @example plausibleTime(Number.NaN) // false */
+export function plausibleTime(ms: number): boolean {
+  return Number.isSafeInteger(ms) && ms <= TIME_MAX_MS && ms >= -TIME_MAX_MS
+}
+
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /**

@@ -141,7 +141,10 @@ export type GroupEvent =
 export interface Membership {
   /** The next event; waits for it. One waiter at a time. */
   next(signal: AbortSignal): Promise<GroupEvent>
-  /** Time since the group last confirmed this member, ms by the monotonic clock. */
+  /**
+   * Time since the group last confirmed this member, ms by the monotonic clock. Infinity from the moment at which membership is lost until the
+   * next `assigned` is taken, whether or not the caller has heard of the loss.
+   */
   heartbeatAge(): number
   /** Asks for a rebalance, for a change that only `userData` shows. */
   rejoin(): void

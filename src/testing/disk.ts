@@ -10,6 +10,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Random } from '../ports/clock.ts'
 import type { File, Fs, Lock } from '../ports/fs.ts'
+import { Content, change, folderOf, type Inode, type NameChange, Names, pages, torn } from './disk-content.ts'
 
 export interface SimulatedDiskOptions {
   readonly random: Random
@@ -25,8 +26,11 @@ export interface SimulatedDisk {
   readonly fs: Fs
   /** The process dies. What it had asked for and not heard of may have been done or not. */
   crash(): void
-  /** The process dies and the machine with it. */
-  powerCut(): void
+  /**
+   * The process dies and the machine with it. What was not synced is lost by chance, or as `fate` says for a file, and for a folder as far
+   * as the names in it go.
+   */
+  powerCut(fate?: (path: string) => 'kept' | 'lost'): void
   readonly faults: DiskFaults
   /** Every file, sorted by path, and its bytes as a process sees them. */
   files(): ReadonlyMap<string, Buffer>
@@ -38,90 +42,15 @@ export interface DiskFaults {
   /** Bytes that can be written before ENOSPC. Infinity unless set. */
   space: number
   /** Lets the `nth` operation of a kind from now on (1 is the next) fail with a code of the system. A failed write may be done in part. */
-  fail(operation: DiskOperation, nth: number, code?: string): void
+  fail(operation: DiskOperation, nth: number, code?: string): PlannedFailure
   /** Turns one bit of a file, on the disk and for whoever reads it. @throws TypeError when the file has no such byte */
   flip(path: string, byte: number, bit: number): void
 }
 
-type Change = { readonly kind: 'write'; readonly at: number; readonly bytes: Buffer } | { readonly kind: 'truncate'; readonly size: number }
-
-interface Inode {
-  /** What a process reads. */
-  live: Content
-  /** What is left when the power goes and nothing unsynced is. */
-  durable: Content
-  /** What was changed since, in order. */
-  unsynced: Change[]
-}
-
-/** Bytes that grow. */
-class Content {
-  size = 0
-  private bytes: Buffer = Buffer.alloc(0)
-
-  get view(): Buffer {
-    return this.bytes.subarray(0, this.size)
-  }
-
-  apply(each: Change): void {
-    if (each.kind === 'truncate') this.resize(each.size)
-    else {
-      const end = each.at + each.bytes.length
-      if (end > this.size) this.resize(end)
-      each.bytes.copy(this.bytes, each.at)
-    }
-  }
-
-  copy(): Content {
-    const copy = new Content()
-    copy.bytes = Buffer.from(this.view)
-    copy.size = this.size
-    return copy
-  }
-
-  private resize(size: number): void {
-    if (size > this.bytes.length) {
-      const grown = Buffer.alloc(Math.max(size, this.bytes.length * 2))
-      this.bytes.copy(grown)
-      this.bytes = grown
-    }
-    // What was cut off does not come back when the file grows again.
-    if (size < this.size) this.bytes.fill(0, size, this.size)
-    this.size = size
-  }
-}
-
-type NameChange =
-  | { readonly kind: 'file'; readonly path: string; readonly inode: Inode }
-  | { readonly kind: 'folder'; readonly path: string }
-  | { readonly kind: 'remove'; readonly path: string }
-  | { readonly kind: 'rename'; readonly from: string; readonly to: string }
-
-/** Names of files and folders. */
-class Names {
-  readonly files = new Map<string, Inode>()
-  readonly folders = new Set<string>(['', '.', '/'])
-
-  apply(change: NameChange): void {
-    switch (change.kind) {
-      case 'file':
-        this.files.set(change.path, change.inode)
-        return
-      case 'folder':
-        this.folders.add(change.path)
-        return
-      case 'remove':
-        this.files.delete(change.path)
-        this.folders.delete(change.path)
-        return
-      case 'rename': {
-        const inode = this.files.get(change.from)
-        if (inode === undefined) return
-        this.files.delete(change.from)
-        this.files.set(change.to, inode)
-      }
-    }
-  }
+export interface PlannedFailure {
+  readonly happened: boolean
+  /** Lets it not happen any more. */
+  cancel(): void
 }
 
 /** An operation that was asked for and not answered. */
@@ -129,8 +58,6 @@ interface UnderWay {
   /** Does a share of it, 0 to 1, as the end of the process may leave it. */
   partly(share: number): void
 }
-
-const PAGE_BYTES = 4096
 
 /**
  * @example
@@ -159,15 +86,25 @@ class Disk implements SimulatedDisk {
   constructor({ random, schedule }: SimulatedDiskOptions) {
     this.random = random
     this.schedule = schedule
-    const planned: { operation: DiskOperation; left: number; code: string }[] = []
+    let planned: { readonly operation: DiskOperation; readonly code: string; left: number; happened: boolean; cancel(): void }[] = []
     this.faults = {
       space: Infinity,
-      fail: (operation, nth, code = 'EIO') => void planned.push({ operation, left: nth, code }),
+      fail: (operation, nth, code = 'EIO') => {
+        const cancel = (): void => {
+          planned = planned.filter((each) => each !== plan)
+        }
+        const plan = { operation, code, left: nth, happened: false, cancel }
+        planned.push(plan)
+        return plan
+      },
       flip: (path, byte, bit) => this.flip(path, byte, bit),
       take: (operation) => {
-        for (const plan of planned) if (plan.operation === operation) plan.left--
-        const due = planned.findIndex((plan) => plan.operation === operation && plan.left <= 0)
-        return due < 0 ? undefined : planned.splice(due, 1)[0]?.code
+        const own = planned.filter((plan) => plan.operation === operation)
+        for (const plan of own) plan.left--
+        const due = own.find(({ left }) => left <= 0)
+        due?.cancel()
+        if (due !== undefined) due.happened = true
+        return due?.code
       },
     }
   }
@@ -195,17 +132,18 @@ class Disk implements SimulatedDisk {
     this.locks.clear()
   }
 
-  powerCut(): void {
+  powerCut(fate?: (path: string) => 'kept' | 'lost'): void {
     this.crash()
-    for (const changes of this.unsyncedNames.values()) {
-      const kept = Math.floor(this.random.unit() * (changes.length + 1))
+    for (const [folder, changes] of this.unsyncedNames) {
+      const chance = Math.floor(this.random.unit() * (changes.length + 1))
+      const kept = fate === undefined ? chance : fate(folder) === 'kept' ? changes.length : 0
       for (const change of changes.slice(0, kept)) this.durableNames.apply(change)
     }
     this.unsyncedNames = new Map()
     this.names = new Names()
     for (const path of [...this.durableNames.folders].sort()) if (this.isThere(path)) this.names.folders.add(path)
     for (const [path, inode] of this.durableNames.files) {
-      if (this.isThere(path)) this.names.files.set(path, this.withoutPower(inode))
+      if (this.isThere(path)) this.names.files.set(path, this.withoutPower(inode, fate?.(path)))
     }
     this.durableNames = new Names()
     for (const path of this.names.folders) this.durableNames.folders.add(path)
@@ -312,9 +250,9 @@ class Disk implements SimulatedDisk {
     return folder === path || (this.durableNames.folders.has(folder) && this.isThere(folder))
   }
 
-  private withoutPower({ durable, unsynced }: Inode): Inode {
+  private withoutPower({ durable, unsynced }: Inode, fate: 'kept' | 'lost' | undefined): Inode {
     const inode: Inode = { live: durable.copy(), durable, unsynced: [] }
-    const kind = this.random.unit()
+    const kind = fate === 'lost' ? 0 : fate === 'kept' ? 0.3 : this.random.unit()
     const kept = kind < 0.2 ? 0 : kind < 0.4 ? unsynced.length : Math.floor(this.random.unit() * (unsynced.length + 1))
     for (const [i, each] of unsynced.entries()) {
       if (kind < 0.6) {
@@ -392,32 +330,6 @@ class DiskFile implements File {
   private check(): void {
     if (this.closed) throw systemError('EBADF', 'use', this.path)
   }
-}
-
-function change(inode: Inode, each: Change): void {
-  inode.live.apply(each)
-  inode.unsynced.push(each)
-}
-
-function torn(each: Change, share: number): Change {
-  return each.kind === 'truncate' ? each : { ...each, bytes: each.bytes.subarray(0, Math.floor(share * each.bytes.length)) }
-}
-
-/** A write as the pages of the file that it changes. */
-function pages(each: Change): Change[] {
-  if (each.kind === 'truncate') return [each]
-  const parts: Change[] = []
-  for (let at = each.at; at < each.at + each.bytes.length; ) {
-    const end = Math.min(each.at + each.bytes.length, (Math.floor(at / PAGE_BYTES) + 1) * PAGE_BYTES)
-    parts.push({ kind: 'write', at, bytes: each.bytes.subarray(at - each.at, end - each.at) })
-    at = end
-  }
-  return parts
-}
-
-function folderOf(path: string): string {
-  const slash = path.lastIndexOf('/')
-  return slash < 0 ? (path === '.' || path === '' ? path : '.') : slash === 0 ? '/' : path.slice(0, slash)
 }
 
 /** Half-done work of a process that died may meet anything. */

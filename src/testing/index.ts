@@ -2,5 +2,6 @@
 export { type ManualClock, manualClock, TEST_EPOCH_MS } from './clock.ts'
 export { type DiskFaults, type SimulatedDisk, simulatedDisk } from './disk.ts'
 export { CRASH, type Crash, type Harness, type HarnessOptions, harness, type RawRecord, type Seen } from './harness.ts'
+export { logSuite } from './log-suite.ts'
 export { seededRandom } from './random.ts'
 export { storeSuite } from './store-suite.ts'

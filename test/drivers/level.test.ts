@@ -37,10 +37,10 @@ async function filled(count: number, rows: number, driver = state): Promise<void
 }
 
 /** A process that writes batches. `printed` resolves with all lines once one passes `enough`, or once the process has ended. */
-function writer(rows: number, writeBufferBytes: number, shell?: string) {
+function writer(rows: number, writeBufferBytes: number, shell?: string, quiet = false) {
   const command = [process.execPath, '--disable-warning=ExperimentalWarning', WRITER, folder, String(rows), String(writeBufferBytes)]
   const [file, ...args] = shell === undefined ? command : ['sh', '-c', `${shell}; exec "$0" "$@"`, ...command]
-  const child: ChildProcess = spawn(file as string, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child: ChildProcess = spawn(file as string, args, { stdio: ['ignore', 'pipe', quiet ? 'ignore' : 'inherit'] })
   const lines: string[] = []
   const ended = new Promise<void>((resolve) => child.on('close', () => resolve()))
   const printed = async (enough: (line: string) => boolean): Promise<string[]> => {
@@ -92,6 +92,19 @@ describe('state that another process has open', () => {
     expect(nextOf(store)).toBeGreaterThan(3)
     expect(await tornRows(store, 10)).toEqual([])
     await store.close()
+  })
+})
+
+describe('state that this process has open', () => {
+  it('stays locked to other processes after a second open here was refused', async () => {
+    const store = await state.open(BATCH_ID)
+    expect(await refusal(state.open(BATCH_ID))).toBe('STORE_LOCKED')
+    // Were it let in, it would write for ever.
+    await writer(10, 65_536, undefined, true).ended
+    await store.close()
+    const again = await state.open(BATCH_ID)
+    expect(nextOf(again)).toBe(0)
+    await again.close()
   })
 })
 

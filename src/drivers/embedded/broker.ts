@@ -22,7 +22,7 @@ import { closedError, diskError, topicUnknown } from './errors.ts'
 import { Groups } from './groups.ts'
 import { Health } from './health.ts'
 import { Journal } from './journal.ts'
-import { journalFolder, topicFolder, topicsFolder } from './layout.ts'
+import { isTopicFolder, journalFolder, topicFolder, topicsFolder } from './layout.ts'
 import { Partition } from './partition.ts'
 import { type Recovered, type Recovery, recover } from './recovery.ts'
 import { Retention } from './retention.ts'
@@ -58,7 +58,7 @@ export class Broker {
   readonly transactions: Transactions
   readonly decisions: Decisions
   readonly appends: Appends
-  readonly health: Health = new Health()
+  readonly health: Health
   private readonly state: LogState
   private readonly journal: Journal
   private readonly checkpoints: Checkpoints
@@ -70,11 +70,11 @@ export class Broker {
   /** Topics are made one after the other, so that none is made twice. */
   private making: Promise<unknown> = Promise.resolve()
 
-  private constructor(options: BrokerOptions, lock: Lock, files: OpenFiles, recovered: Recovered, journal: Journal) {
+  private constructor(options: BrokerOptions, lock: Lock, files: OpenFiles, recovered: Recovered, journal: Journal, health: Health) {
     const { clock, random, codecs, limits, fsync, segmentBytes, compactionBytes: tableBytes } = options
     const { state, report } = recovered
-    const { health } = this
     this.options = options
+    this.health = health
     this.lock = lock
     this.files = files
     this.state = state
@@ -91,7 +91,6 @@ export class Broker {
     this.transactions = new Transactions(state, journal, this.decisions, health)
     const { transactions, decisions } = this
     this.appends = new Appends({ codecs, limits, transactions, decisions, partition: (name) => this.partition(name) })
-    journal.onFailure = (error) => health.fail(error)
     journal.onNewFile = () => checkpoints.inBackground()
     journal.onWritten = (bytes) => checkpoints.written(bytes)
     for (const { ref, segments, end, damage } of recovered.partitions) this.addPartition(ref, segments, end, damage)
@@ -106,14 +105,20 @@ export class Broker {
       const files = new OpenFiles(fs, IDLE_FILES_MAX)
       const recovered = await recover({ folder, fs, files, codecs, limits })
       const { number, sequence, superseded } = recovered.journal
-      const journalOptions = { folder: journalFolder(folder), fs, codecs, fileBytesMax: journalBytes, syncEach: fsync === 'commit' }
-      const journal = await Journal.begin(journalOptions, recovered.state, number, sequence)
+      const health = new Health()
+      const journal = await Journal.begin(
+        { folder: journalFolder(folder), fs, codecs, health, fileBytesMax: journalBytes, syncEach: fsync === 'commit' },
+        recovered.state,
+        number,
+        sequence,
+      )
       // What cannot be removed now is passed over by the next opening, and removed then.
       for (const name of superseded) await fs.remove(`${journalFolder(folder)}/${name}`).catch(() => {})
-      const broker = new Broker(options, lock, files, recovered, journal)
+      const broker = new Broker(options, lock, files, recovered, journal, health)
       // Positions of groups may lie behind control batches that the crash has cut off.
       for (const partition of broker.partitions.values()) await partition.flush()
-      for (const partition of broker.partitions.values()) await partition.dropTrimmed()
+      for (const partition of broker.partitions.values()) await partition.dropTrimmed().catch(() => {})
+      await broker.dropForgottenTopics()
       broker.tidy()
       return broker
     } catch (error) {
@@ -199,7 +204,11 @@ export class Broker {
         for (const partition of this.partitions.values()) await partition.flush().catch(() => {})
         await this.decideMarkers()
         await this.checkpoints.run()
-        for (const { segments } of this.partitions.values()) await segments.at(-1)?.saveIndex().catch(() => {})
+        for (const { segments } of this.partitions.values())
+          await segments
+            .at(-1)
+            ?.saveIndex()
+            .catch(() => {})
       }
     } finally {
       for (const partition of this.partitions.values()) {
@@ -207,7 +216,18 @@ export class Broker {
         for (const segment of partition.segments) await segment.release()
       }
       await this.journal.close()
-      await this.lock.release()
+      await this.lock.release().catch((error: unknown) => Promise.reject(diskError('release the lock', this.options.folder, error)))
+    }
+  }
+
+  /** Files of topics whose making a power cut took back. */
+  private async dropForgottenTopics(): Promise<void> {
+    const { fs, folder } = this.options
+    const known = new Set(this.state.topics.map((topic) => topicFolder(folder, topic)))
+    for (const name of await fs.list(topicsFolder(folder))) {
+      const path = `${topicsFolder(folder)}/${name}`
+      // What cannot be removed now does no harm: no topic will ever have the name of this folder.
+      if (isTopicFolder(name) && !known.has(path)) await fs.remove(path).catch(() => {})
     }
   }
 
@@ -260,7 +280,11 @@ export class Broker {
         now: () => Math.trunc(clock.now()),
         incarnation: state.incarnation,
         onWritten: (bytes) => checkpoints.written(bytes),
-        onRoll: ({ segments: own }) => void own.at(-2)?.saveIndex().catch(() => {}),
+        onRoll: ({ segments: own }) =>
+          void own
+            .at(-2)
+            ?.saveIndex()
+            .catch(() => {}),
       },
       segments,
       end,
@@ -313,5 +337,8 @@ async function makeFolders(folder: string, fs: Fs): Promise<void> {
 
 function foldersAbove(folder: string): string[] {
   const parts = folder.split('/')
-  return parts.slice(0, -1).map((_, i) => parts.slice(0, parts.length - 1 - i).join('/') || '/').concat(folder.startsWith('/') ? [] : ['.'])
+  return parts
+    .slice(0, -1)
+    .map((_, i) => parts.slice(0, parts.length - 1 - i).join('/') || '/')
+    .concat(folder.startsWith('/') ? [] : ['.'])
 }

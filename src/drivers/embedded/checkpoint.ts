@@ -93,7 +93,8 @@ export class Checkpoints {
     const { health, journal } = this.options
     if (health.failure !== undefined) throw health.failure
     this.bytes = 0
-    const partitions = [...this.options.partitions()]
+    // Of a damaged partition nothing can be confirmed, and what was confirmed of it must stay known.
+    const partitions = [...this.options.partitions()].filter(({ damage }) => damage === undefined)
     const removals = this.trash.splice(0)
     try {
       // Control batches that wait for data have waited long enough. A full disk is no reason to stop: they are owed as before.

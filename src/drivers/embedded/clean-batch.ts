@@ -2,7 +2,7 @@
  * One batch under compaction: which of its records stay, and the bytes of what stays. Offsets, timestamps, sequence numbers and the bytes of
  * the records do not change; the batch keeps its place and its last offset, so whoever reads it goes on behind it as before.
  */
-import { type Codecs, COMPRESSIONS, type RecordBatch } from '../../ports/record-batch/index.ts'
+import { COMPRESSIONS, type Codecs, type RecordBatch } from '../../ports/record-batch/index.ts'
 import { BATCH_BYTES_BEFORE_LENGTH, BATCH_HEADER_BYTES, COMPRESSION_MASK } from './layout.ts'
 
 /** Whether record `i` stays. */
@@ -36,7 +36,12 @@ export function emptiedBatch(batch: RecordBatch, codecs: Codecs): Buffer {
   return withRecords(batch, Buffer.alloc(0), { count: 0, maxTimestamp: batch.maxTimestamp }, codecs)
 }
 
-function withRecords(batch: RecordBatch, records: Buffer, { count, maxTimestamp }: { count: number; maxTimestamp: number }, codecs: Codecs): Buffer {
+function withRecords(
+  batch: RecordBatch,
+  records: Buffer,
+  { count, maxTimestamp }: { count: number; maxTimestamp: number },
+  codecs: Codecs,
+): Buffer {
   const bytes = Buffer.concat([batch.bytes.subarray(0, BATCH_HEADER_BYTES), records])
   const compression = count === 0 ? 0 : COMPRESSIONS.indexOf(batch.compression)
   bytes.writeInt32BE(bytes.length - BATCH_BYTES_BEFORE_LENGTH, 8)

@@ -125,8 +125,8 @@ export class EmbeddedClient implements Log {
     if (this.closed) return
     this.closed = true
     this.onClose(this)
-    for (const membership of [...this.memberships]) await membership.leave({ keep: false })
-    for (const each of [...this.open]) await each.close()
+    for (const membership of this.memberships) await membership.leave({ keep: false })
+    for (const each of this.open) await each.close()
   }
 
   private live(): void {

@@ -102,7 +102,7 @@ export class Compactor {
     while (partition.state.cleaned < limit && !this.closed) {
       passes++
       const table = new KeyTable(this.options.tableBytes)
-      const end = await this.fill(table, partition, limit)
+      const end = await this.learn(table, partition, limit)
       const at = clock.now()
       for (const group of this.groups(this.closedSegments(partition, stable), end)) {
         await this.rewrite(partition, group, { table, end, at })
@@ -119,7 +119,7 @@ export class Compactor {
   }
 
   /** Learns the keys from where the last compaction ended, as far as they have room. Returns the offset before which all are known. */
-  private async fill(table: KeyTable, partition: Partition, limit: number): Promise<number> {
+  private async learn(table: KeyTable, partition: Partition, limit: number): Promise<number> {
     const from = Math.max(partition.state.cleaned, partition.state.logStart)
     for await (const batch of this.batches(partition, from, limit)) {
       if (!batch.control && batch.count > 0 && !isAborted(partition, batch)) {
@@ -270,7 +270,9 @@ interface Pass {
 function isAborted(partition: Partition, batch: RecordBatch): boolean {
   if (!batch.transactional) return false
   const { producerId, baseOffset } = batch
-  return partition.state.aborted.some((range) => range.producerId === producerId && range.firstOffset <= baseOffset && baseOffset < range.end)
+  return partition.state.aborted.some(
+    (range) => range.producerId === producerId && range.firstOffset <= baseOffset && baseOffset < range.end,
+  )
 }
 
 function sizeOf(segments: readonly Segment[]): number {

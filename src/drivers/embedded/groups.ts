@@ -122,7 +122,8 @@ export class Groups {
     const seat = group?.seats.get(identity.member)
     if (group === undefined || seat === undefined) {
       const successor = [...(group?.seats.values() ?? [])].find((each) => each.instance === identity.instance)
-      if (identity.instance === undefined || successor === undefined) return rejected(name, identity, 'It is no member of the group any more.')
+      if (identity.instance === undefined || successor === undefined)
+        return rejected(name, identity, 'It is no member of the group any more.')
       return rejected(name, identity, `Another process is "${identity.instance}" by now.`)
     }
     if (seat.instance !== identity.instance) return rejected(name, identity, `Its instance is "${seat.instance}".`)
@@ -139,7 +140,15 @@ export class Groups {
   private group(name: string): Group {
     let group = this.groups.get(name)
     if (group === undefined) {
-      group = { name, seats: new Map(), generation: this.firstGeneration, revokingSince: undefined, round: 0, planning: false, again: false }
+      group = {
+        name,
+        seats: new Map(),
+        generation: this.firstGeneration,
+        revokingSince: undefined,
+        round: 0,
+        planning: false,
+        again: false,
+      }
       this.groups.set(name, group)
     }
     return group
@@ -153,7 +162,10 @@ export class Groups {
     for (const each of seats) group.seats.set(each === former ? seat.member : each.member, each === former ? seat : each)
     former.gone.abort()
     former.tell({ kind: 'replaced', error: replaced(group.name, former) })
-    if (group.revokingSince !== undefined || !former.seated) return this.rebalance(group)
+    if (group.revokingSince !== undefined || !former.seated) {
+      this.rebalance(group)
+      return
+    }
     seat.partitions = former.partitions
     seat.assigned = former.assigned
     this.seat(group, seat)

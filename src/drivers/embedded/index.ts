@@ -14,9 +14,9 @@ import { EmbeddedClient } from './client.ts'
 import type { Compaction } from './compaction.ts'
 import type { Recovery } from './recovery.ts'
 
+export { EMBEDDED_MANIFEST } from './client.ts'
 export type { Compaction } from './compaction.ts'
 export type { Recovery } from './recovery.ts'
-export { EMBEDDED_MANIFEST } from './client.ts'
 
 export interface EmbeddedLogOptions {
   /** The directory, which is made when it is missing. One process at a time has it open. */
@@ -76,17 +76,25 @@ export interface EmbeddedLog {
  * const client = log.client()
  */
 export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
-  const { fsync = 'interval', segmentBytes = 64 * MIB, journalBytes = 4 * MIB, compactionBytes = 32 * MIB, limits = DEFAULT_LIMITS } = options
+  const {
+    fsync = 'interval',
+    segmentBytes = 64 * MIB,
+    journalBytes = 4 * MIB,
+    compactionBytes = 32 * MIB,
+    limits = DEFAULT_LIMITS,
+  } = options
   if (!['commit', 'interval', 'never'].includes(fsync)) {
     throw new TidemarkError('OPTION_INVALID', 'fsync is "commit", "interval" or "never"', { detail: `It is ${JSON.stringify(fsync)}.` })
   }
   atLeast('segmentBytes', segmentBytes, 1024)
   atLeast('journalBytes', journalBytes, 1024)
   atLeast('compactionBytes', compactionBytes, 1024)
+  if (options.folder === '') throw new TidemarkError('OPTION_INVALID', 'folder is the name of a directory', { detail: 'It is empty.' })
   const folder = options.folder.replace(/(?<=.)\/+$/, '')
   const { fs, clock, random, codecs } = options
   const broker = await Broker.open({ folder, fs, clock, random, codecs, limits, fsync, segmentBytes, journalBytes, compactionBytes })
   const clients = new Set<EmbeddedClient>()
+  let closing: Promise<void> | undefined
   return {
     client: (own = {}) => {
       const client = new EmbeddedClient(broker, own.clock ?? clock, (closed) => void clients.delete(closed))
@@ -98,9 +106,12 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       return broker.health.failure
     },
     compact: (topic) => broker.compact(topic),
-    close: async () => {
-      for (const client of [...clients]) await client.close()
-      await broker.close()
+    close: () => {
+      closing ??= (async () => {
+        for (const client of clients) await client.close()
+        await broker.close()
+      })()
+      return closing
     },
   }
 }

@@ -8,6 +8,7 @@
  * is torn, or whose number is not the next, ends the journal. The checksum covers the number, so an old frame behind a torn one is not
  * mistaken for a new one.
  */
+import { unreachable } from '../../base/assert.ts'
 import { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import type { Codecs } from '../../ports/record-batch/index.ts'
 import {
@@ -102,6 +103,8 @@ function writeRecord(into: ByteWriter, record: JournalRecord): void {
     case 'compacted':
       writeRef(into, record.ref).uvarint(record.end).uvarint(record.at)
       return
+    default:
+      unreachable(record)
   }
 }
 
@@ -131,6 +134,8 @@ function readRecord(from: ByteReader, kind: JournalRecord['kind']): JournalRecor
       return { kind, ref: readRef(from), before: from.uvarint() }
     case 'compacted':
       return { kind, ref: readRef(from), end: from.uvarint(), at: from.uvarint() }
+    default:
+      return unreachable(kind)
   }
 }
 

@@ -7,6 +7,7 @@ import type { TidemarkError } from '../../base/errors.ts'
 import type { File, Fs } from '../../ports/fs.ts'
 import type { Codecs } from '../../ports/record-batch/index.ts'
 import { closedError, diskError, refusesWrites } from './errors.ts'
+import type { Health } from './health.ts'
 import { encodeRecord, encodeSnapshot, FILE_MAGIC } from './journal-format.ts'
 import { journalFileName } from './journal-read.ts'
 import type { JournalRecord, LogState } from './state.ts'
@@ -15,6 +16,8 @@ export interface JournalOptions {
   readonly folder: string
   readonly fs: Fs
   readonly codecs: Codecs
+  /** Hears of a failed write, and is asked before each. */
+  readonly health: Health
   /** Beyond this size another file is begun. */
   readonly fileBytesMax: number
   /** Sync after every write, before anybody hears of it. */
@@ -40,8 +43,6 @@ export class Journal {
   onNewFile: () => void = () => {}
   /** Called after every write. */
   onWritten: (bytes: number) => void = () => {}
-  /** Called once, when a write failed. */
-  onFailure: (error: TidemarkError) => void = () => {}
   private readonly options: JournalOptions
   private readonly state: LogState
   private current: JournalFile
@@ -51,7 +52,6 @@ export class Journal {
   private applied: number
   private queue: Pending[] = []
   private working: Promise<void> | undefined
-  private failure: TidemarkError | undefined
   private closed = false
   private folderChanged = true
   /** The size beyond which another file is tried next. */
@@ -100,7 +100,8 @@ export class Journal {
    * @throws TidemarkError LOG_IO when the outcome is not known, LOG_CLOSED
    */
   submit(record: JournalRecord, applied?: () => void): Promise<void> {
-    if (this.failure !== undefined) return Promise.reject(refusesWrites(this.failure))
+    const { failure } = this.options.health
+    if (failure !== undefined) return Promise.reject(refusesWrites(failure))
     if (this.closed) return Promise.reject(closedError())
     const bytes = encodeRecord(record, ++this.sequence, this.options.codecs)
     return new Promise((resolve, reject) => {
@@ -147,7 +148,7 @@ export class Journal {
 
   private async work(): Promise<void> {
     // What is submitted in the same turn is written together.
-    await undefined
+    await Promise.resolve()
     while (this.queue.length > 0) {
       const taken = this.queue
       this.queue = []
@@ -204,10 +205,9 @@ export class Journal {
   }
 
   private fail(error: TidemarkError, taken: readonly Pending[]): void {
-    this.failure = error
+    this.options.health.fail(error)
     const rest = this.queue
     this.queue = []
-    this.onFailure(error)
     for (const { reject } of taken) reject(error)
     for (const { reject } of rest) reject(refusesWrites(error))
   }

@@ -16,9 +16,17 @@ export function topicsFolder(folder: string): string {
   return `${folder}/topics`
 }
 
-/** The number keeps topics apart whose names differ by case only, on disks that do not tell. */
-export function topicFolder(folder: string, topic: { readonly number: number; readonly name: string }): string {
-  return `${topicsFolder(folder)}/${topic.number}-${topic.name}`
+/**
+ * The folder of a topic. The start of its id keeps topics apart whose names differ by case only, on disks that do not tell, and keeps files
+ * of a topic that a power cut took back from being taken for those of its successor.
+ */
+export function topicFolder(folder: string, topic: { readonly name: string; readonly id: string }): string {
+  return `${topicsFolder(folder)}/${topic.name}-${topic.id.slice(0, 8)}`
+}
+
+/** Whether a name in the folder of topics may be one of ours. */
+export function isTopicFolder(name: string): boolean {
+  return /^[a-zA-Z0-9._-]+-[0-9a-f]{8}$/.test(name)
 }
 
 /** A segment is named by the offset that it begins with, twenty digits as Kafka does. */

@@ -27,6 +27,8 @@ export class EmbeddedMembership implements Membership {
   private seat: Seat | undefined
   private confirmedAt: number
   private left = false
+  /** The seat was lost, and the assignment of the next one has not been taken: what the caller believes to own is others' by now. */
+  private lost = false
 
   constructor(options: MembershipOptions) {
     const { sessionMs } = options.join
@@ -43,7 +45,7 @@ export class EmbeddedMembership implements Membership {
     if (this.waiter !== undefined) return Promise.reject(new TypeError('a membership has one waiter at a time'))
     if (signal.aborted) return Promise.reject(signal.reason as Error)
     const event = this.events.shift()
-    if (event !== undefined) return Promise.resolve(event)
+    if (event !== undefined) return Promise.resolve(this.handed(event))
     if (this.left) return Promise.reject(closedError('the membership'))
     return new Promise((resolve, reject) => {
       const aborted = (): void => {
@@ -63,7 +65,7 @@ export class EmbeddedMembership implements Membership {
   }
 
   heartbeatAge(): number {
-    return this.options.clock.mono() - this.confirmedAt
+    return this.lost ? Number.POSITIVE_INFINITY : this.options.clock.mono() - this.confirmedAt
   }
 
   rejoin(): void {
@@ -103,14 +105,20 @@ export class EmbeddedMembership implements Membership {
       // What was not heard before is void now: it was about partitions that others may own.
       this.events = []
       this.seat = undefined
+      this.lost = true
       if (event.kind === 'replaced') this.stop.abort()
       this.push({ kind: 'lost', error: event.error })
     } else this.push(event)
   }
 
   private push(event: GroupEvent): void {
-    if (this.waiter !== undefined) this.waiter.resolve(event)
+    if (this.waiter !== undefined) this.waiter.resolve(this.handed(event))
     else this.events.push(event)
+  }
+
+  private handed(event: GroupEvent): GroupEvent {
+    if (event.kind === 'assigned') this.lost = false
+    return event
   }
 
   private async beat(): Promise<void> {

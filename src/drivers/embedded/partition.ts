@@ -200,11 +200,10 @@ export class Partition {
     return { offset: this.written, segment: last?.base ?? 0, position: last?.size ?? 0 }
   }
 
-  /** A place as it is found after the segments grew: the end of a closed segment is the start of the next. */
+  /** A place as it is found after segments were added or made one: the end of a closed segment is the start of the next. */
   normal(mark: Mark): Mark {
-    const at = this.segments.findIndex(({ base }) => base === mark.segment)
-    const next = this.segments[at + 1]
-    return next !== undefined && mark.offset === next.base ? { offset: mark.offset, segment: next.base, position: 0 } : mark
+    const { offset } = mark
+    return this.segments.some(({ base }) => base === offset) ? { offset, segment: offset, position: 0 } : mark
   }
 
   /** Removes files that lie wholly before the start of the log. What made them superfluous must survive a power cut by now. */
@@ -268,7 +267,7 @@ export class Partition {
 
   private async work(): Promise<void> {
     // What is appended in the same turn is written together.
-    await undefined
+    await Promise.resolve()
     this.stuck = undefined
     while (this.pending.length > 0 && this.stuck === undefined) {
       const taken: Piece[] = []

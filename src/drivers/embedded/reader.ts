@@ -12,6 +12,7 @@ import { type Codecs, CommittedFilter, type Limits, type RecordBatch } from '../
 import { closedError, damaged, topicUnknown } from './errors.ts'
 import type { Partition } from './partition.ts'
 import { type Place, scan } from './scan.ts'
+import type { AbortedRange } from './state.ts'
 
 export interface ReaderOptions {
   readonly isolation: Isolation
@@ -129,7 +130,8 @@ export class EmbeddedReader implements Reader {
       return { fetched: { kind: 'failed', partition: name, error }, place: undefined }
     }
     const to = this.visible(partition)
-    const { logStart } = partition.state
+    // Taken together with the end: compaction may forget aborted transactions, with their data, while older files are still being read.
+    const { logStart, aborted } = partition.state
     if (position < logStart || position > partition.written) {
       return { fetched: { kind: 'gap', partition: name, position, logStart, high: partition.written }, place: undefined }
     }
@@ -139,7 +141,7 @@ export class EmbeddedReader implements Reader {
       // Files that end too early would else be asked again and again.
       if (next === position) throw partition.damage ?? missing(partition, position)
       const { written: high, stable } = partition
-      const fetched: Fetched = { kind: 'batches', partition: name, batches: this.shown(partition, batches), next, high, stable, logStart }
+      const fetched: Fetched = { kind: 'batches', partition: name, batches: this.shown(batches, aborted), next, high, stable, logStart }
       return { fetched, place }
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error
@@ -148,11 +150,10 @@ export class EmbeddedReader implements Reader {
   }
 
   /** Data only; for committed records without that of aborted transactions. */
-  private shown(partition: Partition, batches: RecordBatch[]): RecordBatch[] {
+  private shown(batches: RecordBatch[], aborted: readonly AbortedRange[]): RecordBatch[] {
     const first = batches[0]
     const last = batches.at(-1)
     if (first === undefined || last === undefined) return []
-    const { aborted } = partition.state
     const overlapping =
       this.options.isolation === 'committed' && aborted.length > 0
         ? aborted.filter(({ firstOffset, end }) => end > first.baseOffset && firstOffset <= last.lastOffset)

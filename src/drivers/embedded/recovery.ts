@@ -59,7 +59,7 @@ export interface RecoveryOptions {
   readonly limits: Limits
 }
 
-type TopicName = Pick<TopicState, 'name' | 'number' | 'cleanup'>
+type TopicName = Pick<TopicState, 'name' | 'id' | 'cleanup'>
 
 interface Found {
   readonly ref: PartitionRef
@@ -133,8 +133,8 @@ function wantedEnds(state: LogState, records: readonly { readonly record: Journa
   }
   for (const { record } of records) {
     if (record.kind === 'topic') {
-      const { name, cleanup, partitions } = record.topic
-      topics.push({ name, cleanup, number: record.number })
+      const { name, id, cleanup, partitions } = record.topic
+      topics.push({ name, id, cleanup })
       for (let partition = 0; partition < partitions; partition++) want({ topic: record.number, partition })
     } else if (record.kind === 'decision') {
       for (const part of record.parts) {
@@ -185,12 +185,15 @@ async function check(partition: Found, wanted: Wanted, options: RecoveryOptions)
   if (end > synced.offset && segment !== undefined) {
     let place = { segment, position: synced.position, offset: synced.offset }
     while (partition.sound < end) {
-      const read = await scan(partition, { from: partition.sound, to: end, bytes: CHECK_BYTES, place }, options.codecs, options.limits).catch(
-        (error: unknown) => {
-          if (error instanceof TidemarkError && error.code === 'LOG_CORRUPT') return undefined
-          throw error
-        },
-      )
+      const read = await scan(
+        partition,
+        { from: partition.sound, to: end, bytes: CHECK_BYTES, place },
+        options.codecs,
+        options.limits,
+      ).catch((error: unknown) => {
+        if (error instanceof TidemarkError && error.code === 'LOG_CORRUPT') return undefined
+        throw error
+      })
       if (read?.place === undefined || read.batches.length === 0) break
       for (const { segment: own, position, offset } of read.places) partition.ends.set(offset, { offset, segment: own.base, position })
       bytes += read.batches.reduce((sum, batch) => sum + batch.bytes.length, 0)
@@ -226,24 +229,25 @@ async function cut(partition: Found, state: PartitionState, fs: Fs): Promise<{ e
     return { end: { offset: state.decided, segment: last?.base ?? 0, position: last?.size ?? 0 }, cutBytes: 0 }
   }
   const end = ends.get(state.decided) as Mark
-  let cutBytes = 0
-  for (let last = segments.at(-1); last !== undefined && last.base > end.segment; last = segments.at(-1)) {
-    cutBytes += last.size
-    segments.pop()
-    await last.remove()
-  }
+  const behind = segments.splice(segments.findLastIndex(({ base }) => base <= end.segment) + 1)
+  let cutBytes = behind.reduce((sum, { size }) => sum + size, 0)
+  for (const segment of behind) await segment.remove()
   const last = segments.at(-1)
+  const { synced } = state
+  // A file that is new since the last mark, or holds more than was confirmed, may be unknown to its folder.
+  const unclean =
+    behind.length > 0 || (last !== undefined && (last.size === 0 || last.base !== synced.segment || last.size !== synced.position))
   if (last !== undefined && last.size > end.position) {
     cutBytes += last.size - end.position
     await last.cut(end.position)
   }
-  if (end.offset > state.synced.offset) {
-    for (const segment of segments.filter(({ base }) => base >= state.synced.segment)) {
-      segment.dirty = true
-      await segment.sync()
-    }
-    for (const each of [folder, parent(folder), parent(parent(folder))]) await fs.syncFolder(each)
+  for (const segment of segments) {
+    if (segment.base < synced.segment || end.offset === synced.offset) continue
+    segment.dirty = true
+    await segment.sync()
   }
+  // Also for the files that were removed: one that came back after a power cut would be taken for the one that will have its name.
+  if (unclean) for (const each of [folder, parent(folder), parent(parent(folder))]) await fs.syncFolder(each)
   state.synced = end
   return { end, cutBytes }
 }

@@ -6,6 +6,7 @@
 import type { TidemarkError } from '../../base/errors.ts'
 import { type BatchesRead, type Codecs, type Limits, type RecordBatch, readBatches } from '../../ports/record-batch/index.ts'
 import { damaged } from './errors.ts'
+import { readHeader } from './header.ts'
 import { BATCH_BYTES_BEFORE_LENGTH, BATCH_HEADER_BYTES } from './layout.ts'
 import { PIECE_BYTES, type Segment } from './segment.ts'
 import type { SegmentIndex } from './segment-index.ts'
@@ -27,7 +28,7 @@ export interface Place {
 export interface ScanOptions {
   /** Batches that end before it are left out. */
   readonly from: number
-  /** Batches that begin here or later are left out. */
+  /** Batches that begin here or later are left out. Always a place between two batches. */
   readonly to: number
   /** About how many bytes; at least one batch where there is one. */
   readonly bytes: number
@@ -58,24 +59,21 @@ export async function scan(partition: Scanned, options: ScanOptions, codecs: Cod
   let next = from
   let left = bytes
   let place = options.place?.offset === from ? options.place : undefined
-  let trusted = place !== undefined
   while (next < to && (left > 0 || batches.length === 0)) {
     // Compaction may have put another file into this one's place since.
     if (place === undefined || place.segment.gone) {
       place = await locate(partition, next)
-      trusted = false
       if (place === undefined) break
       if (place.segment.gone) continue
     }
     if (place.position >= place.segment.size) {
       const following: Segment | undefined = partition.segments[partition.segments.indexOf(place.segment) + 1]
-      if (following === undefined || place.segment.gone) break
+      if (following === undefined) break
       if (following.base !== place.offset) {
         if (batches.length > 0) break
         throw damage(partition, place, `the records before offset ${following.base} are missing.`)
       }
       place = { segment: following, position: 0, offset: following.base }
-      trusted = true
       continue
     }
     const reached: Place = place
@@ -83,25 +81,15 @@ export async function scan(partition: Scanned, options: ScanOptions, codecs: Cod
     let found: BatchesRead
     try {
       found = await readPiece(partition, reached, Math.min(Math.max(left, PIECE_BYTES_MIN), PIECE_BYTES), codecs, limits)
-      checkFirst(partition, reached, found.batches[0] as RecordBatch, trusted)
     } catch (error) {
       if (reached.segment.gone) continue
       if (batches.length > 0) break
-      // The index is a help only: it may have led to a place where no batch begins.
-      if (trusted || reached.position === 0) throw error
-      await reached.segment.forgetIndex()
-      place = await locate(partition, next)
-      trusted = true
-      continue
+      throw error
     }
-    trusted = true
     for (const batch of found.batches) {
-      if (batch.baseOffset >= to) return { batches, places, next, place }
-      const wrong = misplaced(partition, place, batch, limit)
-      if (wrong !== undefined) {
-        if (batches.length > 0) return { batches, places, next, place }
-        throw wrong
-      }
+      const wrong = misplaced(partition, place, batch, { to, limit })
+      if (wrong !== undefined && batches.length === 0) throw wrong
+      if (wrong !== undefined || batch.baseOffset >= to) return { batches, places, next, place }
       place = { segment: place.segment, position: place.position + batch.bytes.length, offset: batch.lastOffset + 1 }
       if (batch.lastOffset < next) continue
       batches.push(batch)
@@ -124,7 +112,7 @@ export async function offsetSince(
   codecs: Codecs,
   limits: Limits,
 ): Promise<number> {
-  for (const segment of [...partition.segments]) {
+  for (const segment of partition.segments.slice()) {
     const index = await indexOf(segment)
     if (index === undefined) return offsetSince(partition, time, range, codecs, limits)
     if (index.maxTimestamp < time) continue
@@ -144,18 +132,49 @@ export async function offsetSince(
   return range.high
 }
 
-/** Where the batch with an offset is to be looked for; undefined without any segment. */
+/** Where the batch with an offset lies, or where the way to it is damaged; undefined without any segment. */
 async function locate(partition: Scanned, offset: number): Promise<Place | undefined> {
+  let misled = false
   for (;;) {
     const at = partition.segments.findLastIndex(({ base }) => base <= offset)
     const segment = partition.segments[Math.max(at, 0)]
     if (segment === undefined) return undefined
-    if (offset <= segment.base) return { segment, position: 0, offset: segment.base }
+    const start = { segment, position: 0, offset: segment.base }
+    if (offset <= segment.base) return start
     const index = await indexOf(segment)
-    if (segment.gone) continue
     const entry = index?.before(offset)
-    return { segment, position: entry?.position ?? 0, offset: entry?.offset ?? segment.base }
+    const place = await walkTo(entry === undefined ? start : { segment, ...entry }, offset)
+    if (segment.gone) continue
+    if (place !== undefined || misled) return place ?? start
+    // The index is a help only: it led to a place where no batch begins.
+    await segment.forgetIndex()
+    misled = true
   }
+}
+
+/**
+ * Walks over the headers of batches to the one with an offset. What is passed over is not read, so it may even be damaged.
+ * Undefined when the batch that was to begin here does not.
+ */
+async function walkTo(from: Place, offset: number): Promise<Place | undefined> {
+  const { segment } = from
+  let place = from
+  while (place.position < segment.size && !segment.gone) {
+    const piece = await segment.read(place.position, PIECE_BYTES_MIN).catch((error: unknown) => {
+      if (segment.gone) return Buffer.alloc(0)
+      throw error
+    })
+    const first = place.position
+    for (;;) {
+      const header = readHeader(piece, place.position - first)
+      if (place === from && from.position > 0 && header?.baseOffset !== from.offset) return undefined
+      if (header === undefined || header.baseOffset < place.offset || header.lastOffset >= offset) break
+      place = { segment, position: place.position + header.bytes, offset: header.lastOffset + 1 }
+    }
+    // The batch that was looked for, or damage; else the piece was too small.
+    if (place.position === first || place.position - first + BATCH_HEADER_BYTES <= piece.length) break
+  }
+  return place
 }
 
 /** Undefined when compaction replaced the segment meanwhile, and nothing can be learned from its file any more. */
@@ -190,18 +209,19 @@ function parse(partition: Scanned, place: Place, piece: Buffer, codecs: Codecs, 
   }
 }
 
-/** An index entry names the very batch that begins at its place. */
-function checkFirst(partition: Scanned, place: Place, batch: RecordBatch, trusted: boolean): void {
-  if (trusted || place.position === 0 || batch.baseOffset === place.offset) return
-  throw damage(partition, place, `offset ${batch.baseOffset} stands there.`)
-}
-
-/** @param limit the first offset of the next file */
-function misplaced(partition: Scanned, place: Place, batch: RecordBatch, limit: number): TidemarkError | undefined {
-  const hole = batch.baseOffset > place.offset && partition.topic.cleanup !== 'compact'
-  if (batch.baseOffset < place.offset || hole) return damage(partition, place, `offset ${batch.baseOffset} stands there.`)
-  if (batch.lastOffset < limit) return undefined
-  return damage(partition, place, `a batch reaches to offset ${batch.lastOffset}, but the next file begins with ${limit}.`)
+/**
+ * The checksum of a batch does not cover its offset, so that has to fit what surrounds it. Holes are left by compaction alone, which never
+ * reaches as far as anybody reads.
+ * @param bounds `to` lies between two batches; `limit` is the first offset of the next file
+ */
+function misplaced(partition: Scanned, place: Place, batch: RecordBatch, bounds: { to: number; limit: number }): TidemarkError | undefined {
+  const { baseOffset, lastOffset } = batch
+  const { to, limit } = bounds
+  const hole = baseOffset > place.offset && (partition.topic.cleanup !== 'compact' || baseOffset >= to)
+  const across = baseOffset < to && lastOffset >= to
+  if (baseOffset < place.offset || hole || across) return damage(partition, place, `offsets ${baseOffset} to ${lastOffset} stand there.`)
+  if (lastOffset < limit) return undefined
+  return damage(partition, place, `a batch reaches to offset ${lastOffset}, but the next file begins with ${limit}.`)
 }
 
 function damage(partition: Scanned, place: Place, what: string, cause?: unknown): TidemarkError {

@@ -164,15 +164,15 @@ export class Segment {
     }
   }
 
-  async removeIndex(): Promise<void> {
-    await this.files.fs.remove(`${this.folder}/${indexFile(this.base)}`)
+  removeIndex(): Promise<void> {
+    return this.removeFile(`${this.folder}/${indexFile(this.base)}`)
   }
 
   /** Removes the file and its index, once nobody reads it any more. */
   async remove(): Promise<void> {
     await this.release()
     await this.removeIndex()
-    await this.files.fs.remove(this.path)
+    await this.removeFile(this.path)
   }
 
   /** Gives the file another name. */
@@ -200,6 +200,10 @@ export class Segment {
     if (file === undefined || this.users > 0) return
     this.file = undefined
     await (await file).close().catch(() => {})
+  }
+
+  private removeFile(path: string): Promise<void> {
+    return this.files.fs.remove(path).catch((error: unknown) => Promise.reject(diskError('remove a file', path, error)))
   }
 
   private async use<Result>(deed: string, work: (file: File) => Promise<Result>): Promise<Result> {

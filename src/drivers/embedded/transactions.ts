@@ -8,8 +8,8 @@
  */
 import { TidemarkError } from '../../base/errors.ts'
 import type { CommitOutcome, GroupPositions } from '../../ports/log.ts'
-import { fencedError } from './errors.ts'
 import type { Decisions } from './decisions.ts'
+import { closedError, fencedError } from './errors.ts'
 import type { Health } from './health.ts'
 import type { Journal } from './journal.ts'
 import type { Partition } from './partition.ts'
@@ -146,6 +146,8 @@ export class Transactions {
     }
     // From here to the submission of the decision nothing is awaited: who was not fenced or expelled by now has committed in time.
     if (session.dead !== undefined) return this.dead(session, session.dead)
+    // Its writer was closed meanwhile, which aborts: two decisions about one transaction would hide its records and keep its positions.
+    if (transaction.state !== 'open') return this.dead(session, { kind: 'aborted', error: aborted(session, closedError('the writer')) })
     const refusal = this.decisions.refusal(groups)
     if (refusal !== undefined) return this.dead(session, { kind: 'rejected', error: refusal })
     transaction.state = 'deciding'

@@ -5,7 +5,7 @@ import { type Codecs, type EncodedBatch, type Limits, readBatches, stampBatch } 
 import type { Decisions } from './decisions.ts'
 import { closedError, topicUnknown } from './errors.ts'
 import { type BatchHeader, readHeader } from './header.ts'
-import { ATTRIBUTE_TRANSACTIONAL, COMPRESSION_MASK } from './layout.ts'
+import { COMPRESSION_MASK } from './layout.ts'
 import { firstNullKey } from './null-key.ts'
 import type { Partition } from './partition.ts'
 import { type Appended, nextSequence } from './producers.ts'
@@ -123,7 +123,7 @@ export class EmbeddedWriter implements Writer {
       return appends.produce(partition, batch.bytes, session)
     } catch (error) {
       if (error instanceof TidemarkError) transactions.doom(session, error)
-      return Promise.reject(error as Error)
+      return Promise.reject(error)
     }
   }
 
@@ -170,7 +170,7 @@ export class EmbeddedPlainWriter implements PlainWriter {
       stampBatch(batch, { producerId, producerEpoch: 0, baseSequence, transactional: false }, appends.options.codecs)
       return appends.produce(partition, batch.bytes, undefined)
     } catch (error) {
-      return Promise.reject(error as Error)
+      return Promise.reject(error)
     }
   }
 
@@ -182,11 +182,6 @@ export class EmbeddedPlainWriter implements PlainWriter {
     }
     return Promise.resolve()
   }
-}
-
-/** Whether a stamped batch is transactional. */
-export function isTransactional(header: BatchHeader): boolean {
-  return (header.attributes & ATTRIBUTE_TRANSACTIONAL) !== 0
 }
 
 function nullKeyDecoded(batch: EncodedBatch, codecs: Codecs, limits: Limits): number {

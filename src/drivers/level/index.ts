@@ -17,7 +17,7 @@
  * processor's caches. Compression takes a third off the disk, so it is on and no option.
  */
 import { chmod, lstat, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { TidemarkError } from '../../base/errors.ts'
 import type { StateDriver, StateId } from '../../ports/store.ts'
@@ -64,18 +64,24 @@ export function levelState({ folder, writeBufferBytes = 4 * MIB, cacheBytes = 4 
     async open(id) {
       const path = pathOf(folder, id)
       return guarded('open', path, async () => {
-        await makeFolders(folder, id)
-        await refuseDamage(path)
-        const db = new ClassicLevel<Buffer, Buffer>(path, engine)
-        await db.open()
+        const letGo = hold(path)
         try {
-          const hole = await holeIn(path, 'LOG')
-          if (hole !== undefined) throw corrupt(path, hole)
+          await makeFolders(folder, id)
+          await refuseDamage(path)
+          const db = new ClassicLevel<Buffer, Buffer>(path, engine)
+          await db.open()
+          try {
+            const hole = await holeIn(path, 'LOG')
+            if (hole !== undefined) throw corrupt(path, hole)
+          } catch (error) {
+            await db.close()
+            throw error
+          }
+          return new LevelStore(db, path, letGo)
         } catch (error) {
-          await db.close()
+          letGo()
           throw error
         }
-        return new LevelStore(db, path)
       })
     },
 
@@ -242,6 +248,7 @@ async function holeIn(path: string, log: 'LOG' | 'LOG.old'): Promise<string | un
 
 /** Takes and gives back LevelDB's lock, with options that make every open fail behind the lock and before anything is changed. */
 async function refuseOpen(path: string): Promise<void> {
+  hold(path)()
   const probe = new ClassicLevel(path, { createIfMissing: false, errorIfExists: true })
   try {
     await probe.open()
@@ -251,6 +258,25 @@ async function refuseOpen(path: string): Promise<void> {
   } finally {
     await probe.close()
   }
+}
+
+/**
+ * Folders that this process has open. LevelDB refuses a second open of its own process too, but closes the lock file in doing so, and POSIX
+ * then gives up the lock that the first one holds: another process would get in. So it is never asked.
+ */
+const held = new Set<string>()
+
+/** Takes a folder for one store; the answer lets go of it. @throws TidemarkError STORE_LOCKED */
+function hold(path: string): () => void {
+  const name = resolve(path)
+  if (held.has(name)) {
+    throw new TidemarkError('STORE_LOCKED', 'the state of this task is already open', {
+      detail: `"${path}" is open in this process.`,
+      hint: 'Another part of this process runs the same task.',
+    })
+  }
+  held.add(name)
+  return () => void held.delete(name)
 }
 
 async function guarded<T>(deed: 'open' | 'move' | 'remove' | 'list', path: string, run: () => Promise<T>): Promise<T> {

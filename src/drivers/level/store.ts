@@ -27,9 +27,12 @@ export class LevelStore implements TaskStore {
   #failure: Error | undefined
   #closing: Promise<void> | undefined
 
-  constructor(db: ClassicLevel<Buffer, Buffer>, path: string) {
+  readonly #onClosed: () => void
+
+  constructor(db: ClassicLevel<Buffer, Buffer>, path: string, onClosed: () => void) {
     this.#db = db
     this.#path = path
+    this.#onClosed = onClosed
   }
 
   /** The binding copies a value into a buffer of its own, so the caller may keep and change it. */
@@ -78,9 +81,12 @@ export class LevelStore implements TaskStore {
 
   /** Waits for a batch that is being written. */
   close(): Promise<void> {
-    this.#closing ??= this.#db.close().catch((error: unknown) => {
-      throw explain(error, 'write', this.#path)
-    })
+    this.#closing ??= this.#db
+      .close()
+      .catch((error: unknown) => {
+        throw explain(error, 'write', this.#path)
+      })
+      .finally(this.#onClosed)
     return this.#closing
   }
 

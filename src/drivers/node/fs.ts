@@ -3,7 +3,7 @@
  * the file was for, and says it. Folders are made for their owner alone (0700), files too (0600): a log holds what its topics hold.
  */
 import { close, constants, fstat, fsync, ftruncate, open, read, write, writev } from 'node:fs'
-import { mkdir, open as openHandle, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open as openHandle, readdir, realpath, rename, rm } from 'node:fs/promises'
 import { ClassicLevel } from 'classic-level'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { File, Fs, Lock } from '../../ports/fs.ts'
@@ -120,43 +120,62 @@ function after(pieces: readonly Uint8Array[], written: number): readonly Uint8Ar
   return first === undefined || rest === 0 ? left : [first.subarray(rest), ...left.slice(1)]
 }
 
+/** Folders that this process holds, by their real paths. */
+const held = new Set<string>()
+
 /**
  * The lock of an empty LevelDB in the folder. The system holds it for the process and ends it with the process, however that ends, so
- * nothing can be left behind: neither by `kill -9` nor by a machine that stops. LevelDB itself refuses a second opening in one process.
+ * nothing can be left behind: neither by `kill -9` nor by a machine that stops.
+ *
+ * LevelDB is never asked for a folder that this process has already. It would refuse, but in refusing it opens and closes the lock file,
+ * and by the rules of POSIX that gives up the lock that the process held: another process could then have the folder too.
  */
 async function lock(path: string): Promise<Lock> {
   await mkdir(path, { recursive: true, mode: 0o700 })
-  const place = `${path}/lock`
+  const folder = await realpath(path)
+  if (held.has(folder)) throw locked(path)
+  held.add(folder)
   try {
-    return await holdLock(place)
+    const database = await openLock(`${folder}/lock`)
+    return {
+      release: async () => {
+        await database.close()
+        held.delete(folder)
+      },
+    }
   } catch (error) {
-    if (isHeld(error)) throw locked(path, error)
-  }
-  // The database holds nothing, so one that a power cut damaged is made anew. `destroy` takes the lock itself while it works.
-  try {
-    await ClassicLevel.destroy(place)
-    return await holdLock(place)
-  } catch (error) {
+    held.delete(folder)
     if (isHeld(error)) throw locked(path, error)
     throw new TidemarkError('LOG_IO', 'the lock of a log directory cannot be taken', {
-      detail: `${place}: ${messageOf((error as Error).cause ?? error)}`,
+      detail: `${folder}/lock: ${messageOf((error as Error).cause ?? error)}`,
       hint: 'Check that this user may write there, and that the disk is not full.',
       cause: error,
     })
   }
 }
 
-async function holdLock(place: string): Promise<Lock> {
+async function openLock(place: string): Promise<ClassicLevel> {
+  try {
+    return await opened(place)
+  } catch (error) {
+    if (isHeld(error)) throw error
+    // The database holds nothing, so one that a power cut damaged is made anew. `destroy` takes the lock itself while it works.
+    await ClassicLevel.destroy(place)
+    return opened(place)
+  }
+}
+
+async function opened(place: string): Promise<ClassicLevel> {
   const database = new ClassicLevel(place)
   await database.open()
-  return { release: () => database.close() }
+  return database
 }
 
 function isHeld(error: unknown): boolean {
-  return codeOfSystem((error as Error).cause) === 'LEVEL_LOCKED'
+  return codeOfSystem((error as Error).cause ?? error) === 'LEVEL_LOCKED'
 }
 
-function locked(path: string, cause: unknown): TidemarkError {
+function locked(path: string, cause?: unknown): TidemarkError {
   return new TidemarkError('LOG_LOCKED', 'this log directory is open already', {
     detail: `"${path}" is held by another process, or was opened twice by this one.`,
     hint: 'One process a directory: stop the other one, or give this one a directory of its own.',

@@ -56,7 +56,7 @@ export function groupTests(kit: Kit): void {
       const again = await join(group, topic, 'a')
       const [forB, forA] = await Promise.all([nextAssigned(b), nextAssigned(again)])
       expect(forA.identity.generation).toBe(forB.identity.generation)
-      const all = [...forA.partitions, ...forB.partitions].map(({ partition }) => partition).sort()
+      const all = [...forA.partitions, ...forB.partitions].map(({ partition }) => partition).sort((x, y) => x - y)
       expect([forA.partitions.length, forB.partitions.length, all]).toEqual([2, 2, [0, 1, 2, 3]])
       expect([utf8(forA.userData), utf8(forB.userData)]).toEqual(['for a of a,b', 'for b of a,b'])
       for (const member of [again, b]) await member.leave({ keep: false })
@@ -148,26 +148,31 @@ export function groupTests(kit: Kit): void {
   })
 
   describe('commits and generations', () => {
-    transactional('while it is asked to let go a member may still commit, and not any more when the next generation has begun', async () => {
-      const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]
-      const other = await kit.fixture.connect()
-      const a = await join(group, topic, 'a')
-      const { identity } = await nextAssigned(a)
-      const b = await join(group, topic, 'b', { log: other })
-      const revoking = await nextEvent(a)
-      if (revoking.kind !== 'revoking') throw new Error(`expected revoking, got ${revoking.kind}`)
-      expect(await commit(group, identity, `${topic}/0`, 1)).toBe('committed')
-      revoking.done()
-      const [fresh] = await Promise.all([nextAssigned(a), nextAssigned(b)])
-      expect(await commit(group, identity, `${topic}/0`, 2)).toBe('rejected')
-      expect(await codeFrom(kit.log.commitPositions({ group, identity, positions: new Map([[`${topic}/0`, 2]]) }))).toBe('COMMIT_REJECTED')
-      expect(await kit.log.committed(group, [`${topic}/0`])).toEqual(new Map([[`${topic}/0`, 1]]))
-      await kit.log.commitPositions({ group, identity: fresh.identity, positions: new Map([[`${topic}/0`, 4]]) })
-      expect(await kit.log.committed(group, [`${topic}/0`])).toEqual(new Map([[`${topic}/0`, 4]]))
-      expect(await kit.readValues(`${topic}/0`)).toEqual([`${identity.member} 1`])
-      for (const member of [a, b]) await member.leave({ keep: false })
-      await other.close()
-    })
+    transactional(
+      'while it is asked to let go a member may still commit, and not any more when the next generation has begun',
+      async () => {
+        const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]
+        const other = await kit.fixture.connect()
+        const a = await join(group, topic, 'a')
+        const { identity } = await nextAssigned(a)
+        const b = await join(group, topic, 'b', { log: other })
+        const revoking = await nextEvent(a)
+        if (revoking.kind !== 'revoking') throw new Error(`expected revoking, got ${revoking.kind}`)
+        expect(await commit(group, identity, `${topic}/0`, 1)).toBe('committed')
+        revoking.done()
+        const [fresh] = await Promise.all([nextAssigned(a), nextAssigned(b)])
+        expect(await commit(group, identity, `${topic}/0`, 2)).toBe('rejected')
+        expect(await codeFrom(kit.log.commitPositions({ group, identity, positions: new Map([[`${topic}/0`, 2]]) }))).toBe(
+          'COMMIT_REJECTED',
+        )
+        expect(await kit.log.committed(group, [`${topic}/0`])).toEqual(new Map([[`${topic}/0`, 1]]))
+        await kit.log.commitPositions({ group, identity: fresh.identity, positions: new Map([[`${topic}/0`, 4]]) })
+        expect(await kit.log.committed(group, [`${topic}/0`])).toEqual(new Map([[`${topic}/0`, 4]]))
+        expect(await kit.readValues(`${topic}/0`)).toEqual([`${identity.member} 1`])
+        for (const member of [a, b]) await member.leave({ keep: false })
+        await other.close()
+      },
+    )
 
     transactional('a rejected commit leaves nothing visible, and its writer is dead', async () => {
       const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]

@@ -3,9 +3,27 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../base/bytes.ts'
 import { nodeClock } from '../../drivers/node/index.ts'
-import type { FetchedBatches, Fetched, GroupEvent, Isolation, Log, LogManifest, Membership, PartitionName, TopicSpec } from '../../ports/log.ts'
+import type {
+  Fetched,
+  FetchedBatches,
+  GroupEvent,
+  Isolation,
+  Log,
+  LogManifest,
+  Membership,
+  OffsetAt,
+  PartitionName,
+  TopicSpec,
+} from '../../ports/log.ts'
 import { partitionName } from '../../ports/log.ts'
-import { BatchBuilder, type Codecs, type Compression, type EncodedBatch, encodeHeaders, type Header } from '../../ports/record-batch/index.ts'
+import {
+  BatchBuilder,
+  type Codecs,
+  type Compression,
+  type EncodedBatch,
+  encodeHeaders,
+  type Header,
+} from '../../ports/record-batch/index.ts'
 
 export interface LogFixture {
   /** Another client of the same log. */
@@ -98,8 +116,8 @@ export class Kit {
   /** Everything from `from` to where the partition ends now. */
   async read(partition: PartitionName, options: { isolation?: Isolation; from?: number; bytes?: number; log?: Log } = {}): Promise<Read[]> {
     const { isolation = 'committed', bytes = 1_000_000, log = this.log } = options
-    const from = options.from ?? ((await log.offsets([partition], 'start')).get(partition) as number)
-    const end = (await log.offsets([partition], 'high')).get(partition) as number
+    const from = options.from ?? (await offsetOf(log, partition, 'start'))
+    const end = await offsetOf(log, partition, 'high')
     const reader = log.reader(isolation)
     reader.assign(new Map([[partition, from]]))
     const records: Read[] = []
@@ -168,6 +186,10 @@ export async function nextAssigned(membership: Membership): Promise<Extract<Grou
     if (event.kind === 'revoking') event.done()
     else throw event.error
   }
+}
+
+export async function offsetOf(log: Log, partition: PartitionName, at: OffsetAt): Promise<number> {
+  return (await log.offsets([partition], at)).get(partition) ?? Number.NaN
 }
 
 /** Whether a membership has nothing to tell for a while. */

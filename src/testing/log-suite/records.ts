@@ -110,7 +110,7 @@ export function recordTests(kit: Kit): void {
       const partition = `${await kit.topic()}/0`
       await kit.append(partition, kit.values('0', '1', '2'), kit.values('3'), kit.values('4', '5'))
       const all = await kit.read(partition)
-      for (const { offset } of [...all]) {
+      for (const { offset } of all) {
         expect(await kit.read(partition, { from: offset })).toEqual(all.filter((record) => record.offset >= offset))
       }
     })
@@ -155,7 +155,15 @@ export function recordTests(kit: Kit): void {
       const high = (await kit.log.offsets([partition], 'high')).get(partition) as number
       expect(high).toBeGreaterThanOrEqual(5)
       expect((await kit.log.offsets([partition], 'stable')).get(partition)).toBe(high)
-      for (const [time, offset] of [[0, 0], [10, 0], [11, 1], [20, 1], [21, 3], [40, 4], [41, high]] as const) {
+      for (const [time, offset] of [
+        [0, 0],
+        [10, 0],
+        [11, 1],
+        [20, 1],
+        [21, 3],
+        [40, 4],
+        [41, high],
+      ] as const) {
         expect((await kit.log.offsets([partition], { time: TIME + time })).get(partition)).toBe(offset)
       }
     })
@@ -178,10 +186,20 @@ export function recordTests(kit: Kit): void {
       const absent = `${kit.name('absent')}/0`
       await kit.append(partition, kit.values('a'))
       const reader = kit.log.reader('committed')
-      reader.assign(new Map([[absent, 0], [partition, 0]]))
+      reader.assign(
+        new Map([
+          [absent, 0],
+          [partition, 0],
+        ]),
+      )
       const kinds = new Map<string, string>()
       while (kinds.size < 2) for (const fetched of await kit.poll(reader)) kinds.set(fetched.partition, fetched.kind)
-      expect(kinds).toEqual(new Map([[absent, 'failed'], [partition, 'batches']]))
+      expect(kinds).toEqual(
+        new Map([
+          [absent, 'failed'],
+          [partition, 'batches'],
+        ]),
+      )
       await reader.close()
     })
 
@@ -190,7 +208,12 @@ export function recordTests(kit: Kit): void {
       await kit.append(`${topic}/0`, kit.values('zero'))
       await kit.append(`${topic}/1`, kit.values('one'))
       const reader = kit.log.reader('committed')
-      reader.assign(new Map([[`${topic}/0`, 0], [`${topic}/1`, 0]]))
+      reader.assign(
+        new Map([
+          [`${topic}/0`, 0],
+          [`${topic}/1`, 0],
+        ]),
+      )
       reader.pause(new Set([`${topic}/0`]))
       expect((await kit.poll(reader)).map(({ partition }) => partition)).toEqual([`${topic}/1`])
       expect(await reader.poll({ bytes: 1_000, waitMs: 50 })).toEqual([])

@@ -51,7 +51,12 @@ export function transactionTests(kit: Kit): void {
       await writer.close()
     })
 
-    for (const [first, second] of [['commit', 'commit'], ['commit', 'abort'], ['abort', 'commit'], ['abort', 'abort']] as const) {
+    for (const [first, second] of [
+      ['commit', 'commit'],
+      ['commit', 'abort'],
+      ['abort', 'commit'],
+      ['abort', 'abort'],
+    ] as const) {
       test(`of two writers and plain records may interleave (${first} of the first, ${second} of the second)`, async () => {
         const partition = `${await kit.topic()}/0`
         const [one, two] = [await kit.log.writer(kit.name('one')), await kit.log.writer(kit.name('two'))]
@@ -147,6 +152,20 @@ export function transactionTests(kit: Kit): void {
       await other.close()
     })
 
+    test('a new writer of an id ends the open transaction of an old one that is never heard of again', async () => {
+      const partition = `${await kit.topic()}/0`
+      const id = kit.name('writer')
+      const silent = await kit.log.writer(id)
+      await silent.append(partition, kit.values('of the silent one'))
+      await kit.append(partition, kit.values('plain'))
+      const fresh = await kit.log.writer(id)
+      expect(await kit.readValues(partition)).toEqual(['plain'])
+      await fresh.append(partition, kit.values('of the new one'))
+      expect(await fresh.commit([])).toEqual({ kind: 'committed' })
+      expect(await kit.readValues(partition)).toEqual(['plain', 'of the new one'])
+      for (const writer of [silent, fresh]) await writer.close()
+    })
+
     test('a fenced commit moves no positions', async () => {
       const source = `${await kit.topic()}/0`
       const id = kit.name('writer')
@@ -238,7 +257,14 @@ export function transactionTests(kit: Kit): void {
       const writer = await kit.log.writer(kit.name('writer'))
       await writer.append(zero, kit.values('a'))
       await writer.commit([
-        { group, ...NOBODY, positions: new Map([[zero, 1], [one, 5]]) },
+        {
+          group,
+          ...NOBODY,
+          positions: new Map([
+            [zero, 1],
+            [one, 5],
+          ]),
+        },
         { group: other, ...NOBODY, positions: new Map([[one, 3]]) },
       ])
       await writer.append(zero, kit.values('b'))
@@ -257,11 +283,11 @@ export function transactionTests(kit: Kit): void {
       const seen = new Set<unknown>()
       for (let round = 1; round <= 20; round++) {
         await writer.append(partition, kit.values(`${round}`))
-        let over = false
+        const end = { over: false }
         const commit = writer.commit([{ group, ...NOBODY, positions: new Map([[partition, round]]) }]).finally(() => {
-          over = true
+          end.over = true
         })
-        while (!over) {
+        while (!end.over) {
           const positions = await kit.log.committed(group, [partition])
           const position = positions === 'unstable' ? positions : (positions.get(partition) ?? 0)
           seen.add(typeof position === 'string' ? position : position - round)
