@@ -1,8 +1,8 @@
 /** Errors on the command line: which exit code they end with, and how they are printed. */
 import { codeOf, type ErrorCode, messageOf, TidemarkError } from '../base/errors.ts'
 import { jsonText } from '../server/json.ts'
-import { paint, type Painter } from './render.ts'
-import { EXIT, type Shell } from './shell.ts'
+import { type Painter, paint } from './render.ts'
+import { EXIT, Interrupted, type Shell } from './shell.ts'
 
 const CODES: { readonly [Code in ErrorCode]?: number } = {
   OPTION_INVALID: EXIT.usage,
@@ -25,6 +25,7 @@ const CODES: { readonly [Code in ErrorCode]?: number } = {
 
 /** The exit code of a command that an error ended. */
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof Interrupted) return EXIT.interrupted
   const code = codeOf(error)
   return (code === undefined ? undefined : CODES[code]) ?? EXIT.failed
 }
@@ -40,9 +41,17 @@ export function errorData(error: unknown): Readonly<Record<string, string | unde
 export function errorText(error: unknown, color: Painter): string {
   if (error instanceof TidemarkError) {
     const [first = '', ...rest] = error.explain().split('\n')
-    return [color.bad(first), ...rest].join('\n')
+    return [color.bad(first), ...rest, ...thrownAt(error)].join('\n')
   }
+  if (error instanceof Interrupted) return error.message
   return color.bad(error instanceof Error ? (error.stack ?? error.message) : messageOf(error))
+}
+
+/** Where a function of the user's threw. */
+function thrownAt(error: TidemarkError): string[] {
+  if (error.code !== 'STEP_FAILED' || !(error.cause instanceof Error)) return []
+  const place = error.cause.stack?.split('\n').find((line) => line.startsWith('    at '))
+  return place === undefined ? [] : [place.trim().replace('file://', '')]
 }
 
 /** Prints an error, for people and where `json` says so for programs too, and gives the exit code. */

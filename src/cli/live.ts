@@ -2,11 +2,12 @@
  * The live display of `dev`: one picture that is redrawn in place on a terminal, one plain line a second elsewhere. Pictures and lines are
  * pure functions of a sample; `Screen` is what puts them on a terminal.
  */
+import { unreachable } from '../base/assert.ts'
 import { readableMs } from '../base/time.ts'
 import type { Freshness } from '../contract/window.ts'
 import type { Notice } from './meter.ts'
-import { bar, clipped, clockTime, grouped, type Painter, table } from './render.ts'
-import type { Output } from './shell.ts'
+import { bar, clipped, clockTime, grouped, type Painter, table, wrapped } from './render.ts'
+import { HIDE_CURSOR, type Output, SHOW_CURSOR } from './shell.ts'
 
 /** What is shown of one moment. */
 export interface Sample {
@@ -51,7 +52,8 @@ export function plainLine(sample: Sample): string {
 
 /** The picture: lines no wider than the terminal, and no more of them than it has. */
 export function picture(sample: Sample, size: { readonly columns: number; readonly rows: number }, color: Painter): string[] {
-  const { app, dir, elapsedMs, counts, views } = sample
+  const { app, dir, elapsedMs, counts, views, check } = sample
+  const width = size.columns - 2
   const lines = [
     '',
     `  ${color.strong(app)} ${color.faint(`on the embedded log in ${dir}`)}   ${clockTime(elapsedMs)}`,
@@ -62,10 +64,10 @@ export function picture(sample: Sample, size: { readonly columns: number; readon
       .join('   ')}`,
     '',
     ...table(views.map(({ name, freshness }) => [`  ${name}`, freshnessColored(freshness, color)])),
-    ...block(sample.highlights, color.faint),
-    ...block(sample.problems.slice(-3), color.warn, sample.problems.length > 3 ? `  ${sample.problems.length} rows could not be read; the last:` : undefined),
-    ...block(sample.notices.slice(-4).map(({ kind, text }) => (kind === 'failure' ? color.bad(text) : color.warn(text))), (text) => text),
-    ...(sample.check === undefined ? [] : ['', `  ${sample.check.equal ? color.good(sample.check.sentence) : color.bad(sample.check.sentence)}`]),
+    ...block(sample.highlights.map(color.faint)),
+    ...block(problemLines(sample.problems).map(color.warn)),
+    ...block(sample.notices.slice(-4).flatMap(({ kind, text }) => wrapped(text, width).map(kind === 'failure' ? color.bad : color.warn))),
+    ...block(check === undefined ? [] : wrapped(check.sentence, width).map(check.equal ? color.good : color.bad)),
     ...nextLines(sample, color),
   ]
   return lines.slice(0, Math.max(1, size.rows - 1)).map((line) => clipped(line, size.columns))
@@ -88,15 +90,27 @@ function countText(name: keyof typeof LABEL, label: string, counts: Sample['coun
   return (name === 'parked' || name === 'dead') && counts[name] > 0 ? color.warn(text) : text
 }
 
-function block(lines: readonly string[], shade: (text: string) => string, title?: string): string[] {
-  if (lines.length === 0) return []
-  return ['', ...(title === undefined ? [] : [title]), ...lines.map((line) => `  ${shade(line)}`)]
+/** What could not be read last, and of how much. */
+function problemLines(problems: readonly string[]): string[] {
+  const last = problems.slice(-3)
+  return problems.length > last.length ? [`${problems.length} rows could not be read; the last:`, ...last] : last
+}
+
+function block(lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : ['', ...lines.map((line) => `  ${line}`)]
 }
 
 function nextLines({ url, next }: Sample, color: Painter): string[] {
   const lines = url === undefined ? [] : ['', `  ${color.strong(url)}`]
   if (next.length === 0) return lines
-  return [...lines, '', ...table(next.map(([command, about]) => [`  ${command}`, color.faint(about)]), '   ')]
+  return [
+    ...lines,
+    '',
+    ...table(
+      next.map(([command, about]) => [`  ${command}`, color.faint(about)]),
+      '   ',
+    ),
+  ]
 }
 
 /** @example freshnessText({ state: 'fresh', ageMs: 120, asOf: 'a/0@9' }) // 'fresh (120 ms)' */
@@ -110,6 +124,8 @@ export function freshnessText(freshness: Freshness): string {
       return 'unknown'
     case 'restoring':
       return `restoring (${Math.floor(freshness.done * 100)} %)`
+    default:
+      return unreachable(freshness)
   }
 }
 
@@ -123,8 +139,6 @@ function freshnessColored(freshness: Freshness, color: Painter): string {
 const UP = (lines: number): string => (lines === 0 ? '' : `\u001b[${lines}A`)
 const CLEAR_LINE = '\u001b[2K'
 const CLEAR_BELOW = '\u001b[J'
-const HIDE_CURSOR = '\u001b[?25l'
-const SHOW_CURSOR = '\u001b[?25h'
 
 /** A picture on a terminal that is replaced by the next one. */
 export class Screen {

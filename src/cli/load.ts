@@ -42,7 +42,7 @@ export async function loadTopology(name: string, working: string): Promise<Loade
   const several = new Set(topologies.map(([, each]) => each)).size > 1
   return {
     topology,
-    feed: feedOf(exported['feed'], path),
+    feed: feedOf(exported.feed, path),
     folder: dirname(file),
     name: `${isAbsolute(path) && shown.startsWith('..') ? path : shown}${several ? `#${export_}` : ''}`,
   }
@@ -61,10 +61,19 @@ function fileOf(path: string, working: string): string {
     })
   }
   const known = topologiesAt(working)
-  const meant = nearest(path.startsWith(`${HOME}/`) ? path : `${HOME}/${path}`, known)
+  const named = nearest(
+    path.replace(`${HOME}/`, ''),
+    known.map((each) => each.slice(HOME.length + 1)),
+  )
+  const meant = named === undefined ? undefined : `${HOME}/${named}`
   throw new TidemarkError('INPUT_INVALID', `there is no topology "${path}"`, {
     detail: `Neither a file nor a folder of that name is in ${working}.`,
-    hint: meant !== undefined ? `Did you mean ${meant}?` : known.length > 0 ? `There are: ${known.join(', ')}.` : 'Name the file or folder of a topology.',
+    hint:
+      meant !== undefined
+        ? `Did you mean ${meant}?`
+        : known.length > 0
+          ? `There are: ${known.join(', ')}.`
+          : 'Name the file or folder of a topology.',
   })
 }
 
@@ -137,8 +146,8 @@ function isTopology(value: unknown): value is Topology {
 
 function feedOf(value: unknown, path: string): Feed | undefined {
   if (value === undefined) return undefined
-  const feed = value as Partial<Feed> | null
-  if (typeof feed === 'object' && feed !== null && typeof feed.open === 'function' && typeof feed.options === 'object') return feed as Feed
+  const { open, options } = (value ?? {}) as Partial<Feed>
+  if (typeof open === 'function' && typeof options === 'object') return value as Feed
   throw new TidemarkError('INPUT_INVALID', `"${path}" exports a feed that is none`, {
     detail: 'It needs "options", an object, and "open", a function.',
     hint: 'Declare it with its type: export const feed: Feed = { options: {}, open: async (access, settings) => ... }.',

@@ -27,6 +27,7 @@ export class Meter implements Telemetry {
   readonly #restoring = new Map<string, { readonly records: number; readonly left: number }>()
   #marks: Mark[] = []
   #taken = 0
+  #told = ''
   /** What has to be told, oldest first. */
   readonly notices: Notice[] = []
   /** Set when the log refused a write: it takes no more until it is opened again. */
@@ -51,12 +52,14 @@ export class Meter implements Telemetry {
         return
       case 'task':
         this.#restoring.delete(event.task)
-        if (event.error !== undefined) this.notice('warning', `task ${event.task} is ${event.state} and will be opened again: ${told(event.error)}`)
+        if (event.error !== undefined)
+          this.notice('warning', `task ${event.task} is ${event.state} and will be opened again: ${told(event.error)}`)
         return
       case 'worker':
         // An embedded log whose disk refused a write waits for its next opening, so going on would only repeat that.
         if (event.error?.code === 'LOG_IO') this.refused ??= event.error
-        if (event.error !== undefined && event.state !== 'failed') this.notice('warning', `the worker is ${event.state}: ${told(event.error)}`)
+        if (event.error !== undefined && event.state !== 'failed')
+          this.notice('warning', `the worker is ${event.state}: ${told(event.error)}`)
         return
       case 'failure':
         if (event.decision === 'halt') this.notice('failure', `task ${event.task} halted at "${event.step}": ${told(event.error)}`)
@@ -69,7 +72,8 @@ export class Meter implements Telemetry {
 
   /** Notes what has to be told; what was told last is not repeated. */
   notice(kind: Notice['kind'], text: string): void {
-    if (this.notices.at(-1)?.text === text) return
+    if (this.#told === text) return
+    this.#told = text
     this.notices.push({ kind, text })
     if (this.notices.length > NOTICES_MAX) this.notices.shift()
   }

@@ -6,9 +6,8 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
-import { join, relative, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
-import { readableMs } from '../base/time.ts'
 import type { Graph } from '../topology/node.ts'
 import { storeOf } from '../topology/node.ts'
 import { type Loaded, loadTopology } from './load.ts'
@@ -69,7 +68,10 @@ export async function findPlace(wanted: Wanted, working: string): Promise<Place>
     const known = foldersAt(working)
     throw new TidemarkError('INPUT_INVALID', `nothing has run in folder "${dir}"`, {
       detail: existsSync(path) ? 'It has no log.' : 'It does not exist.',
-      hint: known.length > 0 ? `Name another with --dir; there are ${known.join(', ')}.` : 'Run "tidemark dev" first, or name its folder with --dir.',
+      hint:
+        known.length > 0
+          ? `Name another with --dir; there are ${known.join(', ')}.`
+          : 'Run "tidemark dev" first, or name its folder with --dir.',
     })
   }
   const recorded = recordedIn(path)
@@ -131,7 +133,7 @@ export async function changedFolds(folder: string, graph: Graph): Promise<string
     if (changed) {
       warnings.push(
         `the code of "${store.name}" changed and its revision did not: rows made before keep their old meaning. ` +
-          `Raise it (revision: ${now.revision + 1}) and run "tidemark replay ${store.name}"; if it means the same, remove ${relative('.', file) || file}`,
+          `Raise it (revision: ${now.revision + 1}) and run "tidemark replay ${store.name}"; if it means the same, remove ${file}`,
       )
     }
   }
@@ -149,17 +151,16 @@ function read(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as unknown
   } catch (cause) {
-    throw new TidemarkError('INPUT_INVALID', `${file} cannot be read`, { detail: messageOf(cause), hint: 'Remove it: "tidemark dev" makes it again.', cause })
+    throw new TidemarkError('INPUT_INVALID', `${file} cannot be read`, {
+      detail: messageOf(cause),
+      hint: 'Remove it: "tidemark dev" makes it again.',
+      cause,
+    })
   }
 }
 
 async function replace(file: string, content: unknown): Promise<void> {
-  await mkdir(resolve(file, '..'), { recursive: true })
+  await mkdir(dirname(file), { recursive: true })
   await writeFile(`${file}.new`, `${JSON.stringify(content, null, 2)}\n`)
   await rename(`${file}.new`, file)
-}
-
-/** How to say where a run goes on. */
-export function since(ms: number): string {
-  return readableMs(ms)
 }

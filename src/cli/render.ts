@@ -24,7 +24,7 @@ export const COLORS: Painter = { strong: sgr(1, 22), faint: sgr(2, 22), good: sg
 
 /** Colours on a terminal, unless NO_COLOR (no-color.org) or a terminal without them says otherwise. */
 export function paint(output: Output, env: Readonly<Record<string, string | undefined>>): Painter {
-  const wanted = output.terminal && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb'
+  const wanted = output.terminal && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
   return wanted ? COLORS : PLAIN
 }
 
@@ -47,12 +47,17 @@ export function bar(share: number, width: number): string {
   return '█'.repeat(full) + '░'.repeat(width - full)
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: what starts with an escape is what has no width.
-const ESCAPES = /\u001b\[[0-9;]*m/g
+const ESCAPES = new RegExp(`${ESC}\\[[0-9;]*m`, 'g')
+const segmenter = new Intl.Segmenter()
+
+/** A text as what people see as characters. */
+function characters(text: string): string[] {
+  return Array.from(segmenter.segment(text), ({ segment }) => segment)
+}
 
 /** Columns that a text takes, colours not counted. Wide characters count as one. */
 export function widthOf(text: string): number {
-  return [...text.replaceAll(ESCAPES, '')].length
+  return characters(text.replaceAll(ESCAPES, '')).length
 }
 
 /** A text cut to a width, with its colours ended. @example clipped('abcdef', 4) // 'abc…' */
@@ -63,7 +68,7 @@ export function clipped(text: string, width: number): string {
   let at = 0
   for (const match of [...text.matchAll(ESCAPES), undefined]) {
     const until = match?.index ?? text.length
-    const run = [...text.slice(at, until)]
+    const run = characters(text.slice(at, until))
     kept += run.slice(0, left).join('')
     left = Math.max(0, left - run.length)
     if (match === undefined) break
@@ -71,6 +76,21 @@ export function clipped(text: string, width: number): string {
     at = until + match[0].length
   }
   return width < 1 ? '' : `${kept}…`
+}
+
+/** A text without colours on lines of a width at most, broken between words; a word that is longer stays whole. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`
+    if (line === '' || widthOf(longer) <= width) line = longer
+    else {
+      lines.push(line)
+      line = word
+    }
+  }
+  return [...lines, line]
 }
 
 /** Rows of texts as lines, each column as wide as its widest text; numbers to the right. */

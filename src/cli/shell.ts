@@ -16,6 +16,10 @@ export interface Output {
   readonly rows: number
 }
 
+/** What a terminal is told before a picture is redrawn again and again, and after. */
+export const HIDE_CURSOR = '\u001b[?25l'
+export const SHOW_CURSOR = '\u001b[?25h'
+
 export type Signal = 'SIGINT' | 'SIGTERM'
 
 export interface Shell {
@@ -33,6 +37,14 @@ export interface Shell {
   onSignal(listener: (signal: Signal) => void): () => void
   /** Ends the process at once, whatever is open. */
   exit(code: number): void
+}
+
+/** Thrown where a command ends because it was told to. */
+export class Interrupted extends Error {
+  constructor() {
+    super('interrupted')
+    this.name = 'Interrupted'
+  }
 }
 
 /** Exit codes: what a script may rely on. */

@@ -149,11 +149,14 @@ export function contract<const Name extends string, E extends Events, K>(
   const types = Object.keys(terms.events)
   if (types.length === 0) refuse('has no events', 'Name at least one event with its schema.')
   for (const type of types) checkedEvent(type, terms.events[type] as Schema<unknown>, refuse)
-  for (const type of Object.keys(terms.reasons ?? {})) {
+  for (const [type, closed] of Object.entries(terms.reasons ?? {})) {
     if (!types.includes(type)) refuse(`lists reasons for "${type}", which is none of its events`, `Its events are ${types.join(', ')}.`)
+    checkedReasons(type, closed as { field: string; codes: readonly string[] }, terms.events[type] as Schema<unknown>, refuse)
   }
+  if (terms.sources?.length === 0) refuse('accepts facts of nobody', 'Name at least one source, or leave sources out: then it is the owner.')
+  // The type comes last: the fields may be another event, which has a type of its own.
   const make = Object.fromEntries(
-    types.map((type) => [type, (key: K, fields: object) => ({ key, value: { type, ...fields } })]),
+    types.map((type) => [type, (key: K, fields: object) => ({ key, value: { ...fields, type } })]),
   ) as unknown as Make<K, E>
   return Object.freeze({
     name,
@@ -175,12 +178,26 @@ export function contract<const Name extends string, E extends Events, K>(
   })
 }
 
+function checkedReasons(
+  type: string,
+  { field, codes }: { readonly field: string; readonly codes: readonly string[] },
+  schema: Schema<unknown>,
+  refuse: (problem: string, hint: string) => never,
+): void {
+  const names = fieldsOf(schema)
+  if (!names.includes(field)) refuse(`looks for the reason of "${type}" in "${field}", which it does not have`, `Its fields are ${names.join(', ')}.`)
+  if (codes.length === 0) refuse(`closes the list of reasons of "${type}" with none in it`, 'Name the codes that are allowed.')
+}
+
+function fieldsOf({ avro }: Schema<unknown>): unknown[] {
+  return ((avro as { fields?: readonly { name?: unknown }[] }).fields ?? []).map(({ name }) => name)
+}
+
 function checkedEvent(type: string, schema: Schema<unknown>, refuse: (problem: string, hint: string) => never): void {
   const short = schema.name.slice(schema.name.lastIndexOf('.') + 1)
   if (short !== type)
     refuse(`calls "${short}" by another name, "${type}"`, 'An event is known by the name of its Avro record on the wire: use the same one.')
-  const fields = (schema.avro as { fields?: readonly { name?: unknown }[] }).fields ?? []
-  if (fields.some((field) => field.name === 'type')) {
+  if (fieldsOf(schema).includes('type')) {
     refuse(
       `has an event "${type}" with a field named "type"`,
       '"type" tells events apart in code. Name the field for what it is, such as "orderType".',

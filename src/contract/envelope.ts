@@ -36,6 +36,10 @@ export function sequenceText(sequence: number): string {
   return String(sequence).padStart(16, '0')
 }
 
+/** RFC 3339 writes years with four digits. */
+const YEAR_1_MS = -62_135_596_800_000
+const YEAR_10000_MS = 253_402_300_800_000
+
 let lastMs = Number.NaN
 let lastText: string | undefined
 
@@ -50,13 +54,13 @@ export function timeText(ms: number): string | undefined {
 }
 
 function writeTime(ms: number): string | undefined {
-  return Number.isFinite(ms) && ms >= -62_135_596_800_000 && ms < 253_402_300_800_000 ? new Date(ms).toISOString() : undefined
+  return ms >= YEAR_1_MS && ms < YEAR_10000_MS ? new Date(ms).toISOString() : undefined
 }
 
-/** The inverse of `timeText`, for any RFC 3339 time; undefined when it is none. */
+/** The inverse of `timeText`, for any RFC 3339 time; undefined when it is none, or beyond the years that `timeText` can write. */
 export function parseTime(text: string): number | undefined {
   const ms = Date.parse(text)
-  return Number.isNaN(ms) ? undefined : ms
+  return ms >= YEAR_1_MS && ms < YEAR_10000_MS ? ms : undefined
 }
 
 /** The id of the `index`-th fact that a step makes of a cause: the first 128 bits of SHA-256, hex. The same in every replay. */

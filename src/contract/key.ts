@@ -47,7 +47,8 @@ export interface KeyCodec<K> {
   fromText(text: string): K
 }
 
-const decoder = new TextDecoder('utf-8', { fatal: true })
+// A mark at the beginning that other programs take for one of byte order is a part of the key like any other.
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Text and compound keys need nothing from outside. Avro keys are wrapped by whoever has the serdes. */
 export function keyCodec(key: Key<unknown>): KeyCodec<unknown> {
@@ -57,11 +58,17 @@ export function keyCodec(key: Key<unknown>): KeyCodec<unknown> {
 const textCodec: KeyCodec<unknown> = {
   encode: (key) => {
     if (typeof key !== 'string') throw invalid(`a text key must be a string, not ${kindOf(key)}`)
-    return Buffer.from(key, 'utf8')
+    return bytesOf(key)
   },
   decode: readText,
   toText: (key) => key as string,
   fromText: (written) => written,
+}
+
+/** Half a character has no bytes of its own: all halves would become the same ones, and two keys one. */
+function bytesOf(key: string): Buffer {
+  if (!key.isWellFormed()) throw invalid('a key has half a character (a lone surrogate)')
+  return Buffer.from(key, 'utf8')
 }
 
 function readText(bytes: Buffer, start: number, end: number): string {
@@ -111,7 +118,7 @@ function compoundCodec(parts: readonly string[]): KeyCodec<unknown> {
     return Object.fromEntries(parts.map((part, i) => [part, values[i]]))
   }
   return {
-    encode: (key) => Buffer.from(join(key), 'utf8'),
+    encode: (key) => bytesOf(join(key)),
     decode: (bytes, start, end) => split(readText(bytes, start, end)),
     toText: join,
     fromText: split,

@@ -23,6 +23,17 @@ export interface Decision {
   readonly otherwise: Otherwise
 }
 
+const POLICIES: readonly Otherwise[] = ['proceed', 'refuse', 'ask-authority', 'degrade']
+
+/** @throws TidemarkError OPTION_INVALID */
+export function checkedDecision(decision: Decision, where: string): Decision {
+  durationMs(decision.maxStaleness, `${where}: maxStaleness`)
+  if (POLICIES.includes(decision.otherwise)) return decision
+  throw new TidemarkError('OPTION_INVALID', `${where}: otherwise is "${String(decision.otherwise)}"`, {
+    hint: `It is one of ${POLICIES.join(', ')}.`,
+  })
+}
+
 /** A window in milliseconds, checked. */
 export interface WindowMs {
   readonly targetMs: number

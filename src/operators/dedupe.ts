@@ -35,9 +35,13 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
     options.sequence !== undefined ||
     (options.id === undefined && (options.by ?? (shape.language?.sequence === 'per key' ? 'sequence' : 'id')) === 'sequence')
   const custom = options.id ?? options.sequence
-  const node = bySequence
-    ? seenBySequence(step, options.sequence)
-    : seenById(step, options.id, durationMs(options.keep ?? '1d', `keep of step "${step}"`))
+  const keepMs = durationMs(options.keep ?? '1d', `keep of step "${step}"`)
+  if (keepMs === 0) {
+    throw new TidemarkError('OPTION_INVALID', `step "${step}" would remember ids for 0 ms`, {
+      hint: 'Remember them for as long as a producer may take to send a fact again, such as "1d".',
+    })
+  }
+  const node = bySequence ? seenBySequence(step, options.sequence) : seenById(step, options.id, keepMs)
   return tip.draft.add(
     step,
     {
@@ -48,6 +52,7 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
       emits: shape,
       keeps: false,
       wall: false,
+      makes: false,
       rekeys: false,
       identity: true,
       wake: undefined,
@@ -227,7 +232,7 @@ const print = new Int32Array(4)
 /** 128 bits of an identity: a hex id or a UUID as it is, anything else by SHA-256. */
 function fingerprint(id: string): void {
   if (id.length === 32 && hexWords(id)) return
-  if (id.length === 36 && id[8] === '-' && hexWords(id.replaceAll('-', ''))) return
+  if (id.length === 36 && DASHES.every((at) => id[at] === '-') && hexWords(id.replaceAll('-', ''))) return
   print.set(sha256(Buffer.from(id, 'utf8')).subarray(0, 4))
 }
 
@@ -237,6 +242,9 @@ function fingerprint(id: string): void {
  */
 const HEX = new Int8Array(128).fill(-1)
 for (let digit = 0; digit < 16; digit++) HEX[digit.toString(16).charCodeAt(0)] = digit
+
+/** Where a UUID has its dashes: with other places it is another text, and may not become the same fingerprint. */
+const DASHES = [8, 13, 18, 23]
 
 function hexWords(id: string): boolean {
   if (id.length !== 32) return false

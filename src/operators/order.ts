@@ -127,6 +127,7 @@ export function order(tip: Tip, step: string, options: OrderOptions<unknown, unk
       emits: tip.shape,
       keeps: true,
       wall: false,
+      makes: false,
       rekeys: false,
       identity: true,
       reads: options.sequence === undefined ? [] : reads,

@@ -9,7 +9,7 @@ import { hashed } from '../base/murmur.ts'
 import type { Context } from '../contract/contract.ts'
 import { checkedTopic } from '../contract/contract.ts'
 import type { Schema } from '../contract/schema.ts'
-import { checkedWindow, type Decision, type Window } from '../contract/window.ts'
+import { checkedDecision, checkedWindow, type Decision, type Window } from '../contract/window.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Incoming, Scope } from '../topology/node.ts'
 
@@ -52,6 +52,12 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
       throw new TidemarkError('TOPOLOGY_INVALID', `projection "${step}" has a window for "${fact}", which it does not follow`)
   }
 
+  for (const [name, decision] of Object.entries(terms.decisions ?? {})) checkedDecision(decision, `decision "${name}" of "${step}"`)
+  const revision = terms.revision ?? 1
+  if (!Number.isSafeInteger(revision) || revision < 1) {
+    throw new TidemarkError('OPTION_INVALID', `projection "${step}" has revision ${revision}`, { hint: 'Revisions are 1, 2, 3.' })
+  }
+
   // One object for all rows: the hot path makes none.
   const about = { version: 0, at: 0 }
   const apply = (incoming: Incoming, scope: Scope, version: number, count: Count): void => {
@@ -74,6 +80,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
       emits: tip.shape,
       keeps: false,
       wall: false,
+      makes: false,
       rekeys: false,
       identity: false,
       reads,
@@ -86,7 +93,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
         ranged: false,
         expires: undefined,
         marks: false,
-        revision: terms.revision ?? 1,
+        revision,
         code: codeOf(terms.fold),
         view: Object.freeze({
           owner: terms.owner,

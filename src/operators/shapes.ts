@@ -2,7 +2,7 @@
 import type { AnyContract } from '../contract/contract.ts'
 import type { Key } from '../contract/key.ts'
 import type { Schema } from '../contract/schema.ts'
-import type { Shape, ValueSpec } from '../topology/node.ts'
+import type { Incoming, Shape, ValueSpec } from '../topology/node.ts'
 
 export function eventValues(contract: AnyContract): ValueSpec {
   return Object.freeze({ readers: contract.events, tagged: true })
@@ -27,4 +27,9 @@ export function sameShape(a: Shape, b: Shape): boolean {
     (a.value === undefined) === (b.value === undefined) &&
     schemasOf(a) === schemasOf(b)
   )
+}
+
+/** What a function is given as the value: nothing, where its step says that it reads no field, so that nothing is decoded for it. */
+export function valueFor(reads: readonly string[] | undefined): (incoming: Incoming) => unknown {
+  return reads?.length === 0 ? () => undefined : (incoming) => incoming.value
 }

@@ -5,12 +5,13 @@ import type { Key } from '../contract/key.ts'
 import type { Schema } from '../contract/schema.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Fact, Shape } from '../topology/node.ts'
-import { plainValue, sameShape, shapeOf } from './shapes.ts'
+import { plainValue, sameShape, shapeOf, valueFor } from './shapes.ts'
 
 type Function2<Result> = (value: unknown, fact: Fact) => Result
 type Reads = readonly string[] | undefined
 
 export function filter(tip: Tip, step: string, keep: Function2<boolean>, options: StepOptions, reads: Reads): Tip {
+  const value = valueFor(reads)
   return tip.draft.add(
     step,
     {
@@ -22,7 +23,7 @@ export function filter(tip: Tip, step: string, keep: Function2<boolean>, options
       reads,
       passes: true,
       run: (incoming, out) => {
-        if (keep(incoming.value, incoming)) out.same()
+        if (keep(value(incoming), incoming)) out.same()
       },
     },
     options,
@@ -42,6 +43,7 @@ export function map(
   options: StepOptions & { readonly value?: Schema<unknown> },
   reads: Reads,
 ): Tip {
+  const value = valueFor(reads)
   return tip.draft.add(
     step,
     {
@@ -51,7 +53,7 @@ export function map(
       emits: made(tip.shape, options.value),
       rekeys: false,
       reads,
-      run: (incoming, out) => out.value(to(incoming.value, incoming)),
+      run: (incoming, out) => out.value(to(value(incoming), incoming)),
     },
     options,
     tip.facts,
@@ -65,6 +67,7 @@ export function flatMap(
   options: StepOptions & { readonly value?: Schema<unknown> },
   reads: Reads,
 ): Tip {
+  const value = valueFor(reads)
   return tip.draft.add(
     step,
     {
@@ -75,7 +78,7 @@ export function flatMap(
       rekeys: false,
       reads,
       run: (incoming, out) => {
-        for (const value of to(incoming.value, incoming)) out.fact(incoming.key, value)
+        for (const each of to(value(incoming), incoming)) out.fact(incoming.key, each)
       },
     },
     options,
@@ -84,6 +87,7 @@ export function flatMap(
 }
 
 export function keyBy(tip: Tip, step: string, key: Key<unknown>, to: Function2<unknown>, options: StepOptions, reads: Reads): Tip {
+  const value = valueFor(reads)
   return tip.draft.add(
     step,
     {
@@ -94,7 +98,7 @@ export function keyBy(tip: Tip, step: string, key: Key<unknown>, to: Function2<u
       rekeys: true,
       reads,
       passes: true,
-      run: (incoming, out) => out.keyed(to(incoming.value, incoming)),
+      run: (incoming, out) => out.keyed(to(value(incoming), incoming)),
     },
     options,
     tip.facts,

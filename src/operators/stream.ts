@@ -19,8 +19,17 @@ import { eventValues, plainValue, sameShape, shapeOf } from './shapes.ts'
 import { branch, conform, factsOf, filter, flatMap, keyBy, map, merge, shapesDiffer } from './stateless.ts'
 import { type Ignored, type Rejection, translate } from './translate.ts'
 
-/** What a function sees of a value when its step says which fields it `reads`. The discriminator of events is always there. */
-export type Reading<V, R extends string> = string extends R ? V : V extends unknown ? Pick<V, Extract<keyof V, R | 'type'>> : never
+/**
+ * What a function sees of a value when its step says which fields it `reads`: those, and of an event its `type`. With `reads: []` it sees nothing,
+ * and the value is not decoded at all.
+ */
+export type Reading<V, R extends string> = [R] extends [never]
+  ? undefined
+  : string extends R
+    ? V
+    : V extends unknown
+      ? Pick<V, Extract<keyof V, R | 'type'>>
+      : never
 interface Reads<R extends string> {
   /** The only fields of the value that the functions of this step read: the others are then not decoded. */
   readonly reads?: readonly R[]

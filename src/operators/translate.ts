@@ -78,7 +78,7 @@ export function translate(
     if (typeof result === 'object' && result !== null) {
       if ('value' in result) {
         const { key, value } = result as Translated<unknown, { readonly type: string }>
-        if (!(value.type in to.events)) {
+        if (!Object.hasOwn(to.events, value.type)) {
           throw new TidemarkError('FACT_FOREIGN', `step "${step}" made "${value.type}", which contract "${to.name}" does not have`)
         }
         out.fact(key, value)

@@ -4,9 +4,9 @@
  */
 import { describe } from '../topology/describe.ts'
 import { type Node, readsLog, storeOf } from '../topology/node.ts'
-import type { Plan, PlanFacts, StagePlan, TopicPlan } from './plan.ts'
+import type { Plan, PlanFacts, StagePlan, TopicPlan, TopicRole } from './plan.ts'
 import { subTopologies } from './subtopologies.ts'
-import { tasksOf, topicRead } from './tasks.ts'
+import { type TaskPlan, tasksOf, topicRead } from './tasks.ts'
 
 /** The passes, in their order. */
 export const SECTIONS = ['topology', 'subtopologies', 'stages', 'topics', 'stores', 'tasks'] as const
@@ -64,7 +64,8 @@ const TEXTS: Readonly<Record<Section, (plan: Plan, facts: Facts) => Text>> = {
     title: 'Sub-topologies',
     about: 'the graph, cut where records go through a topic. What stays connected runs together, in memory.',
     lines: subTopologies(plan.graph).map(({ nodes, inboxes }, i) => {
-      const writes = inboxes.length === 0 ? '' : `, which writes inbox ${inboxes.map(({ id }) => id).join(', ')}`
+      const writes =
+        inboxes.length === 0 ? '' : `; it writes ${inboxes.length === 1 ? 'inbox' : 'inboxes'} ${inboxes.map(({ id }) => id).join(', ')}`
       return `${i + 1}. ${nodes.map(({ id }) => id).join(', ')}${writes}`
     }),
   }),
@@ -77,11 +78,12 @@ const TEXTS: Readonly<Record<Section, (plan: Plan, facts: Facts) => Text>> = {
     title: 'Topics',
     about: 'every topic that is read or written; those that are missing are made at the start.',
     lines: columns(
-      plan.topics.map(({ name, role, partitions, cleanup, retentionMs }) => [
+      byRole(plan.topics).map(({ name, role, partitions, cleanup, retentionMs, step }) => [
         role,
         name,
         count(partitions, 'partition'),
         keptHow(cleanup, retentionMs),
+        ROLES[role](step ?? ''),
       ]),
     ),
   }),
@@ -98,10 +100,12 @@ const TEXTS: Readonly<Record<Section, (plan: Plan, facts: Facts) => Text>> = {
     title: 'Tasks',
     about: 'a stage on one partition; the unit that moves between workers.',
     lines: columns(
-      tasksOf(plan, facts).map(({ name, inputs, partition }) => [
-        name,
-        `reads ${inputs.map(({ topic }) => `${topic}/${partition}`).join(', ') || 'nothing'}`,
-      ]),
+      plan.stages.flatMap((stage) =>
+        taskLines(
+          stage,
+          tasksOf(plan, facts).filter((task) => task.stage === stage),
+        ),
+      ),
     ),
   }),
 }
@@ -109,10 +113,14 @@ const TEXTS: Readonly<Record<Section, (plan: Plan, facts: Facts) => Text>> = {
 function stageLines(plan: Plan, stage: StagePlan, facts: Facts): string[] {
   const views = viewsOf(plan, stage)
   const written = topicsWritten(plan, stage)
-  const lines = [`${stage.name}: a ${stage.class} stage of generation ${stage.generation}, in ${count(stage.partitions, 'task')}.`]
+  const lines = [
+    `${stage.name}: ${stage.class === 'fold' ? 'a fold' : 'an ingest'} stage of generation ${stage.generation}, in ${count(stage.partitions, 'task')}.`,
+  ]
   lines.push(`  reads   ${stage.logs.map((log) => topicRead(plan.app, plan.graph, log, facts)).join(', ')}`)
   lines.push(`  runs    ${stage.steps.join(', ')}`)
   if (written.length > 0) lines.push(`  writes  ${written.join(', ')}`)
+  const dead = plan.topics.filter(({ role, step }) => role === 'dead' && step !== undefined && stage.steps.includes(step)).length
+  if (dead > 0) lines.push(`  aside   records that fail, as they came, into ${count(dead, 'dead-letter topic')}, one a step`)
   if (stage.stores.length > 0)
     lines.push(`  keeps   ${stage.stores.map(({ id, name }) => `${name} (store ${id})`).join(', ')}; every change is in ${stage.changelog}`)
   if (stage.class === 'fold')
@@ -128,15 +136,14 @@ function viewsOf(plan: Plan, stage: StagePlan): string[] {
   return plan.graph.nodes.filter((node) => stage.steps.includes(node.id) && storeOf(node)?.view !== undefined).map(({ id }) => id)
 }
 
-/** Topics that a stage writes for others to read, and where its failed records go. */
+/** Topics that a stage writes for others to read. */
 function topicsWritten(plan: Plan, stage: StagePlan): string[] {
   const steps = new Set([...stage.steps, ...stage.inboxes])
   return plan.topics
     .filter(({ role, step }) => {
       if (step === undefined || !steps.has(step)) return false
       if (role === 'inbox') return stage.inboxes.includes(step)
-      // What cannot be read of an inbox is put aside by the stage that reads it.
-      return role === 'sink' || role === 'state' || (role === 'dead' && !stage.inboxes.includes(step))
+      return role === 'sink' || role === 'state'
     })
     .map(({ name }) => name)
 }
@@ -149,8 +156,32 @@ function storeAbout(plan: Plan, step: string, kind: 'rows' | 'parked'): string {
   return `rows of the projection, revision ${store.revision}`
 }
 
+const ROLES: Readonly<Record<TopicRole, (step: string) => string>> = {
+  source: () => 'facts from outside',
+  inbox: () => 'translated facts, keyed as their projection needs them',
+  state: (step) => `each row of ${step}, for others`,
+  sink: (step) => `what ${step} sends`,
+  changelog: () => 'each row of the stores, for a disk that is lost',
+  dead: (step) => `records that failed in ${step}`,
+  decisions: () => 'which plan and which generations are live',
+}
+
+/** In the order in which a record meets them. */
+function byRole(topics: readonly TopicPlan[]): TopicPlan[] {
+  const order = Object.keys(ROLES)
+  return [...topics].sort((a, b) => order.indexOf(a.role) - order.indexOf(b.role))
+}
+
+/** One line where all tasks of a stage read the same topics, else one line each. */
+function taskLines(stage: StagePlan, tasks: readonly TaskPlan[]): string[][] {
+  const topics = (task: TaskPlan | undefined): string => task?.inputs.map(({ topic }) => topic).join(', ') ?? ''
+  const same = tasks.length > 1 && tasks.every((task) => topics(task) === topics(tasks[0]))
+  if (same) return [[`${stage.name}/0 to ${tasks.length - 1}`, `each reads its partition of ${topics(tasks[0])}`]]
+  return tasks.map((task) => [task.name, `reads ${task.inputs.map(({ topic }) => `${topic}/${task.partition}`).join(', ') || 'nothing'}`])
+}
+
 function keptHow(cleanup: TopicPlan['cleanup'], retentionMs: number): string {
-  if (cleanup === 'compact') return 'compacted: the last record of each key stays'
+  if (cleanup === 'compact') return 'keeps the last record of each key'
   return retentionMs < 0 ? 'kept for ever' : `kept for ${Math.round(retentionMs / 3_600_000)} h`
 }
 
@@ -172,7 +203,8 @@ const DATA: Readonly<Record<Section, (plan: Plan, facts: Facts) => unknown>> = {
     })),
   topics: (plan) => plan.topics,
   stores: (plan) => plan.stages.flatMap((stage) => stage.stores.map((store) => ({ ...store, stage: stage.name }))),
-  tasks: (plan, facts) => tasksOf(plan, facts).map(({ name, stage, partition, inputs }) => ({ name, stage: stage.name, partition, inputs })),
+  tasks: (plan, facts) =>
+    tasksOf(plan, facts).map(({ name, stage, partition, inputs }) => ({ name, stage: stage.name, partition, inputs })),
 }
 
 function stepData(node: Node): unknown {

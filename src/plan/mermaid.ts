@@ -41,7 +41,11 @@ function stageBox(stage: StagePlan, byId: ReadonlyMap<NodeId, Node>): string[] {
   const steps = stage.steps.map((id) => byId.get(id) as Node).filter(withinStage)
   if (steps.length === 0) return []
   const again = stage.class === 'fold' ? 'can be replayed' : 'recorded in what it writes'
-  return [`  subgraph stage_${stage.name.replaceAll('-', '_')}["${stage.name}: ${stage.class}, ${again}"]`, ...steps.map((node) => `    ${shape(node)}`), '  end']
+  return [
+    `  subgraph stage_${stage.name.replaceAll('-', '_')}["${stage.name}: ${stage.class}, ${again}"]`,
+    ...steps.map((node) => `    ${shape(node)}`),
+    '  end',
+  ]
 }
 
 function published(plan: Plan): { readonly step: NodeId; readonly topic: string }[] {

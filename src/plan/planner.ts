@@ -41,7 +41,10 @@ export function planOf(graph: Graph, facts: PlanFacts = NOTHING_KNOWN): Plan {
     })
   })
   const topics = topicsOf(graph.name, graph, stages, facts)
-  const twice = topics.find((topic, i) => topics.findIndex((other) => other.name === topic.name) !== i && topic.role !== 'sink')
+  // Several steps may send to one topic, and nothing else may share one.
+  const twice = topics.find((topic, i) =>
+    topics.slice(0, i).some((other) => other.name === topic.name && (other.role !== 'sink' || topic.role !== 'sink')),
+  )
   if (twice !== undefined)
     throw new TidemarkError('PLAN_REFUSED', `topic "${twice.name}" has two uses in this topology`, {
       hint: 'Read it or write it, and under one step.',
@@ -94,6 +97,9 @@ function warningsOf(graph: Graph): string[] {
   return warnings
 }
 
+/** Steps come after what they read, so one look at each from the end is enough, however many ways there are. */
 function reaches(graph: Graph, from: Node, to: Node): boolean {
-  return to.from.some(({ id }) => id === from.id || reaches(graph, from, graph.nodes.find((node) => node.id === id) as Node))
+  const upstream = new Set(to.from.map(({ id }) => id))
+  for (const node of graph.nodes.toReversed()) if (upstream.has(node.id)) for (const { id } of node.from) upstream.add(id)
+  return upstream.has(from.id)
 }

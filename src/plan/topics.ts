@@ -60,11 +60,11 @@ function topicsOfNode(app: string, node: Node, stage: StagePlan, facts: PlanFact
 }
 
 /**
- * Whether records can be dead-lettered at a step. At a log always: a record whose envelope cannot be read has no key to park. A merge and a
- * sink run no function of the user's, so nothing fails there.
+ * Whether records can be dead-lettered at a step. Where it says park, too: a record without a key has nothing that could be parked. A merge
+ * runs nothing, so nothing fails there.
  */
 export function deadLetters(node: Node): boolean {
-  return readsLog(node) || ((node.kind === 'step' || node.kind === 'keyed') && node.onError.then === 'dead-letter')
+  return readsLog(node) || (node.kind !== 'merge' && node.onError.then !== 'halt')
 }
 
 function sourceTopic(node: SourceNode, facts: PlanFacts): TopicPlan {

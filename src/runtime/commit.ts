@@ -12,6 +12,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Clock, Failpoint } from '../ports/clock.ts'
 import { type GroupPositions, type Identity, type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
 import type { EncodedBatch } from '../ports/record-batch/index.ts'
+import { lastRecord } from './lineage.ts'
 import { encodeCheckpoint } from './meta.ts'
 import { CHK_KEY } from './rows.ts'
 import type { TaskCommit } from './task.ts'
@@ -35,6 +36,11 @@ export interface CommitRun {
   readonly failed: Map<TaskCommit, TidemarkError>
   readonly changelogIdOf: (topic: string) => string
   readonly deadTopics: ReadonlySet<string>
+  /**
+   * Throws when the group has been silent for so long that others may own the tasks. Asked right before anything is sent: exactly once, the log
+   * itself refuses what a former owner sends; at least once, nothing else does.
+   */
+  readonly checkLease: () => void
 }
 
 export type CommitStep = (run: CommitRun) => Promise<void>
@@ -42,6 +48,7 @@ export type CommitStep = (run: CommitRun) => Promise<void>
 /** Facts for inboxes and sinks, rows for state topics, dead letters. A partition gets its batches in order. */
 export const sendOutputs: CommitStep = async (run) => {
   await run.failpoint.hit('commit.before-outputs')
+  run.checkLease()
   const sends = run.tasks.flatMap(({ outputs }) => outputs.map(({ partition, batch }) => send(run, partition, batch)))
   await Promise.all(sends)
   await run.failpoint.hit('commit.after-outputs')
@@ -65,6 +72,7 @@ async function send(run: CommitRun, partition: string, batch: EncodedBatch): Pro
 /** Rows of all stores, effects first and marks after, and what the commit says of each task last. */
 export const sendChangelogs: CommitStep = async (run) => {
   await run.failpoint.hit('commit.before-changelogs')
+  run.checkLease()
   await Promise.all(
     run.tasks.map(async (task) => {
       const { stage, partition } = task.task.parts
@@ -114,6 +122,7 @@ function batchOf(run: CommitRun, task: TaskCommit): { keys: readonly Uint8Array[
     changelogId: run.changelogIdOf(stage.changelog as string),
     next,
     syncedAt: run.clock.now(),
+    last: lastRecord(next - 1, keys.at(-1) as Uint8Array, values.at(-1) as Uint8Array | null),
   })
   return { keys: [...keys, CHK_KEY], values: [...values, checkpoint] }
 }

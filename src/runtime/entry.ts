@@ -4,6 +4,7 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { partitionOf } from '../base/murmur.ts'
+import { plausibleTime } from '../base/time.ts'
 import type { AnyContract } from '../contract/contract.ts'
 import { HEADER } from '../contract/envelope.ts'
 import type { Rec } from './record.ts'
@@ -17,6 +18,7 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
   const types = new Set(Object.keys(contract.events).map((type) => `${contract.owner.name}.${type}`))
   const needsId = contract.envelope.id === undefined
   const needsSequence = contract.sequence === 'per key' && contract.envelope.sequence === undefined
+  const timeOf = contract.envelope.time
   return (rec) => {
     const envelope = rec.open()
     if (rec.keyAt < 0) throw new TidemarkError('KEY_INVALID', `a fact of "${contract.name}" has no key`)
@@ -33,7 +35,7 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
     if (needsSequence) {
       const sequence = envelope.digits('sequence')
       if (sequence === undefined) throw missing(rec, contract, HEADER.sequence)
-      if (!(sequence >= 1))
+      if (!(Number.isSafeInteger(sequence) && sequence >= 1))
         throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" has a sequence that is no whole number from 1`)
     }
     const type = envelope.text('type')
@@ -52,6 +54,11 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
           hint: 'Its producer uses another partitioner: facts of one key would be processed by several tasks.',
         },
       )
+    }
+    if (timeOf !== undefined) {
+      const at = timeOf(rec.value as never)
+      if (!plausibleTime(at)) throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" gives ${at} as its time`)
+      rec.at = at
     }
     tally.count('contract_version', envelope.digits('contractVersion') ?? contract.version)
   }

@@ -145,6 +145,8 @@ export interface Enveloped {
   /** `<context>.<Event>`; undefined for plain values. */
   readonly eventType: string | undefined
   readonly source: string
+  /** The text of its key; undefined where it has none. */
+  readonly partitionKey: string | undefined
   readonly at: number
   readonly recordedAt: number
   readonly sequence: number | undefined
@@ -168,6 +170,7 @@ export function envelopeBytes(fact: Enveloped, origin: { topic: string; partitio
     .add(HEADER.source, fact.source)
   if (origin === undefined) writer.add(HEADER.time, timeText(fact.at))
   writer.add(HEADER.recordedTime, timeText(fact.recordedAt))
+  if (origin === undefined) writer.add(HEADER.partitionKey, fact.partitionKey)
   if (fact.sequence !== undefined) writer.add(HEADER.sequence, sequenceText(fact.sequence))
   writer.add(HEADER.correlationId, fact.correlationId).add(HEADER.causationId, fact.causationId)
   if (fact.contractVersion > 0) writer.add(HEADER.contractVersion, String(fact.contractVersion))

@@ -1,6 +1,8 @@
 /**
  * The executors of kernel nodes: one object a node and task, which holds its successors. Records run through them synchronously, depth first.
  */
+import { TidemarkError } from '../base/errors.ts'
+import { derivedId } from '../contract/envelope.ts'
 import type { KeyedNode, StepNode } from '../topology/node.ts'
 import type { Failures } from './failures.ts'
 import type { Outbox } from './outbox.ts'
@@ -20,6 +22,8 @@ export interface PageWish {
   readonly executor: KeyedExecutor
   readonly slot: KeySlot
   readonly from: string
+  /** Id of what asked for it. */
+  readonly cause: string
 }
 
 export class StepExecutor implements Taker {
@@ -27,35 +31,50 @@ export class StepExecutor implements Taker {
   readonly #run: StepNode['run']
   readonly #out: Outlet
   readonly #tally: Tally
+  readonly #count: Tally['count']
   readonly #failures: Failures
+  readonly #parks: boolean
 
   constructor(node: StepNode, out: Outlet, tally: Tally, failures: Failures) {
     this.#run = node.run
-    this.writes = failures.parking !== undefined
+    this.#count = tally.count
+    this.#parks = failures.parking !== undefined
+    this.writes = failures.parking !== undefined || (node.passes && out.writes)
     this.#out = out
     this.#tally = tally
     this.#failures = failures
   }
 
   take(rec: Rec, input: number): void {
-    const failures = this.#failures
-    if (failures.parking?.holds(rec) === true) {
+    if (this.#parks && this.#failures.parking?.holds(rec) === true) {
       this.#tally.count('held')
       return
     }
     rec.input = input
     const out = this.#out
-    for (let attempt = 1; ; attempt++) {
-      out.begin(rec, rec.slot)
-      try {
-        this.#run(rec, out, this.#tally.count)
-        break
-      } catch (error) {
-        out.drop()
-        if (!failures.answer(rec, error, attempt)) return
-      }
+    out.begin(rec, rec.slot)
+    try {
+      this.#run(rec, out, this.#count)
+    } catch (error) {
+      if (!this.#again(rec, error)) return
     }
     out.flush()
+  }
+
+  /** After a failure: runs again as often as the step says; false when the record has been answered otherwise. */
+  #again(rec: Rec, first: unknown): boolean {
+    let error = first
+    for (let attempt = 1; ; attempt++) {
+      this.#out.drop()
+      if (!this.#failures.answer(rec, error, attempt)) return false
+      this.#out.begin(rec, rec.slot)
+      try {
+        this.#run(rec, this.#out, this.#count)
+        return true
+      } catch (next) {
+        error = next
+      }
+    }
   }
 }
 
@@ -73,6 +92,8 @@ export class KeyedExecutor implements Taker {
   readonly #flavour: Flavour
   readonly #pages: PageWish[]
   readonly #timer = new Rec()
+  /** Id of the record whose invocation asked for a page. */
+  #cause = ''
 
   constructor(
     node: KeyedNode,
@@ -87,7 +108,7 @@ export class KeyedExecutor implements Taker {
   ) {
     this.node = node
     this.#run = node.run
-    this.writes = node.keeps || failures.parking !== undefined
+    this.writes = node.keeps || failures.parking !== undefined || (node.passes && out.writes)
     this.store = scope.store
     this.#state = state
     this.#scope = scope
@@ -115,6 +136,7 @@ export class KeyedExecutor implements Taker {
         scope.begin(slot, rec)
         out.begin(rec, slot)
         this.#run(rec, scope, out, this.#tally.count)
+        if (scope.wantsPage) this.#cause = rec.id
         break
       } catch (error) {
         scope.undo()
@@ -151,16 +173,17 @@ export class KeyedExecutor implements Taker {
     if (wake === undefined) return
     const slot = this.#state.slots.of(timer.key, 0, timer.key.length)
     const rec = this.#timer
-    rec.awake(timer, slot, this.node.id, this.#place, this.#flavour)
+    const id = derivedId(`${this.node.id}/${timer.key.toString('hex')}`, timer.sub, timer.at)
+    rec.awake(id, timer.at, slot, this.#place, this.#flavour)
     this.#invoke(rec, () => wake(timer, this.#scope, this.#out, this.#tally.count))
   }
 
   /** Hands a step the page of rows that it asked for. */
-  takePage(slot: KeySlot, rows: readonly (readonly [sub: string, value: unknown])[], next: string | undefined): void {
+  takePage({ slot, cause }: PageWish, rows: readonly (readonly [sub: string, value: unknown])[], next: string | undefined): void {
     const { page } = this.node
     if (page === undefined) return
     const rec = this.#timer
-    rec.awake({ at: this.store.streamTime, sub: next ?? '' }, slot, this.node.id, this.#place, this.#flavour)
+    rec.awake(derivedId(cause, `${this.node.id}!page`, 0), this.store.streamTime, slot, this.#place, this.#flavour)
     this.#invoke(rec, () => page(rows, next, this.#scope, this.#out, this.#tally.count))
   }
 
@@ -174,6 +197,7 @@ export class KeyedExecutor implements Taker {
         scope.begin(slot, rec)
         out.begin(rec, slot)
         call()
+        if (scope.wantsPage) this.#cause = rec.id
         break
       } catch (error) {
         scope.undo()
@@ -189,7 +213,7 @@ export class KeyedExecutor implements Taker {
     const scope = this.#scope
     scope.end()
     const from = scope.takePage()
-    if (from !== undefined) this.#pages.push({ executor: this, slot: scope.slot, from })
+    if (from !== undefined) this.#pages.push({ executor: this, slot: scope.slot, from, cause: this.#cause })
     this.#out.flush()
   }
 }
@@ -202,18 +226,34 @@ export class SinkTaker implements Taker {
   readonly #partitions: number
   readonly #inbox: boolean
   readonly #tally: Tally
+  readonly #failures: Failures
 
-  constructor(outbox: Outbox, topic: string, partitions: number, inbox: boolean, tally: Tally) {
+  constructor(outbox: Outbox, topic: string, partitions: number, inbox: boolean, tally: Tally, failures: Failures) {
     this.#outbox = outbox
     this.#topic = topic
     this.#partitions = partitions
     this.#inbox = inbox
     this.#tally = tally
+    this.#failures = failures
   }
 
   take(rec: Rec): void {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        this.#send(rec)
+        break
+      } catch (error) {
+        if (!this.#failures.answer(rec, error, attempt)) return
+      }
+    }
     this.#tally.count('records_out')
+  }
+
+  #send(rec: Rec): void {
+    const key = rec.keyBytes()
+    // Records without a key are tidemark's own in an inbox, and nothing behind it could keep state for one.
+    if (key === null && this.#inbox) throw new TidemarkError('KEY_INVALID', 'a record without a key came to an inbox')
     const headers = rec.headerBytes(this.#inbox)
-    this.#outbox.send(this.#topic, this.#partitions, rec.partition, rec.at, rec.keyBytes(), rec.valueBytes(), headers)
+    this.#outbox.send(this.#topic, this.#partitions, rec.partition, rec.at, key, rec.valueBytes(), headers)
   }
 }

@@ -2,7 +2,7 @@
  * The one place that decides what an error means. A record may fail; then its step's policy says what becomes of it. A store, a log or
  * tidemark itself may fail; then no record is to blame, and the task is opened again.
  */
-import { codeOf, type ErrorCode, TidemarkError } from '../base/errors.ts'
+import { codeOf, type ErrorCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Failure } from '../topology/node.ts'
 
 /** What to do about a failed invocation. */
@@ -59,10 +59,15 @@ export function verdictOn(error: unknown, attempt: number, policy: Policy): Verd
   return attempt <= policy.retry ? 'again' : policy.then
 }
 
+/** What it means for a task that a partition of its cannot be read: a disk that failed may work again, damage stays. */
+export function verdictOnRead(error: TidemarkError): 'halt' | 'reopen' {
+  return error.code === 'LOG_IO' ? 'reopen' : 'halt'
+}
+
 /** What was thrown, as an error with a code. What a user's function throws is none of ours, and keeps its message as the detail. */
 export function asFailure(error: unknown, step: string): TidemarkError {
   if (error instanceof TidemarkError) return error
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : `It threw ${String(error)}.`
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : `It threw ${messageOf(error)}.`
   return new TidemarkError('STEP_FAILED', `step "${step}" threw`, { detail: message, cause: error })
 }
 

@@ -2,7 +2,7 @@
 import { unreachable } from '../base/assert.ts'
 import type { TidemarkError } from '../base/errors.ts'
 import { deadTopic } from '../plan/naming.ts'
-import { type Node, readsLog } from '../topology/node.ts'
+import type { Node } from '../topology/node.ts'
 import { sendDeadLetter } from './dead-letter.ts'
 import { asFailure, TaskStopped, verdictOn } from './failure.ts'
 import { Parking } from './parking.ts'
@@ -24,7 +24,9 @@ export class Failures {
     this.#node = node
     this.#tally = tally
     this.#unknownEvents = parts.unknownEvents(parts.stage)
-    this.#topic = deadTopic(parts.plan.app, node.id, parts.stage.generation)
+    // An inbox is a step of the stage that reads it, also where it cannot be written.
+    const stage = parts.plan.stages.find(({ steps }) => steps.includes(node.id)) ?? parts.stage
+    this.#topic = deadTopic(parts.plan.app, node.id, stage.generation)
     const parked = parts.state.stores.find(({ plan }) => plan.step === node.id && plan.kind === 'parked')
     this.parking = parked === undefined ? undefined : new Parking(parts.state, new NodeScope(parts.state, parked, false))
   }
@@ -35,9 +37,7 @@ export class Failures {
    */
   answer(rec: Rec, error: unknown, attempt: number): boolean {
     const { onError, id } = this.#node
-    // A record that cannot enter has no key that could be trusted, so there is nothing to park.
-    const then = readsLog(this.#node) && onError.then === 'park' ? 'dead-letter' : onError.then
-    const verdict = verdictOn(error, attempt, { retry: onError.retry, then, unknownEvents: this.#unknownEvents })
+    const verdict = verdictOn(error, attempt, { ...onError, unknownEvents: this.#unknownEvents })
     const failure = asFailure(error, id)
     switch (verdict) {
       case 'again':
@@ -50,6 +50,7 @@ export class Failures {
         this.#bury(rec, failure, attempt)
         return false
       case 'park':
+        // Without a key that can be trusted there is nothing to park: at a source, at a topic's end, for a record that has none.
         if (this.parking === undefined || (rec.keyAt < 0 && rec.slot === undefined)) this.#bury(rec, failure, attempt)
         else {
           this.parking.park(rec, failure)

@@ -1,13 +1,15 @@
 /** Reads for the tasks of a worker: one poll at a time, for those that run and have room. */
 import { TidemarkError } from '../base/errors.ts'
 import type { PartitionName, Reader } from '../ports/log.ts'
-import { TaskStopped } from './failure.ts'
-import type { Frontier } from './frontier.ts'
+import { TaskStopped, verdictOnRead } from './failure.ts'
+import type { Frontier, Through } from './frontier.ts'
 import type { Task } from './task.ts'
 import type { RuntimeOptions, World } from './world.ts'
 
 /** How long a poll waits when there is nothing to do, ms. */
 const WAIT_MS = 100
+/** How often partitions are asked for their ends that nothing comes from, ms. */
+const ASK_MS = 500
 
 export interface FetcherParts {
   readonly world: World
@@ -28,6 +30,7 @@ export class Fetcher {
   /** For which tasks the reader was last assigned. */
   #assigned: readonly Task[] = []
   #polling: Promise<void> | undefined
+  #askedAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: FetcherParts) {
     this.#parts = parts
@@ -48,9 +51,12 @@ export class Fetcher {
     const full = new Set(inputs.filter((input) => input.queuedBytes >= options.bufferBytes).map((input) => input.parts.partition))
     if (full.size === inputs.length) return
     reader.pause(full)
-    const waitMs = running.every((task) => !task.busy) ? WAIT_MS : 0
+    // A task that waits for its schemas or rows has no use for more records, and a poll that waits for nothing would keep the loop from
+    // letting that input happen at all.
+    const waitMs = running.every((task) => !task.busy || task.pending !== undefined) ? WAIT_MS : 0
     this.#polling = this.#poll(
       new Map(running.flatMap((task) => task.parts.inputs.map(({ parts }) => [parts.partition, task]))),
+      full,
       waitMs,
     ).finally(() => {
       this.#polling = undefined
@@ -64,22 +70,50 @@ export class Fetcher {
   }
 
   /** @param readers for whom each partition is read: what comes for a task that was opened anew meanwhile is not its */
-  async #poll(readers: ReadonlyMap<PartitionName, Task>, waitMs: number): Promise<void> {
+  async #poll(readers: ReadonlyMap<PartitionName, Task>, paused: ReadonlySet<PartitionName>, waitMs: number): Promise<void> {
     const { reader, options, frontier, signal, world, onStopped, onBroken } = this.#parts
     const before = frontier.snapshot(world.clock.now())
     try {
-      for (const fetched of await reader.poll({ bytes: options.fetchBytes, waitMs, signal })) {
+      const answers = await reader.poll({ bytes: options.fetchBytes, waitMs, signal })
+      if (answers.length === 0)
+        for (const [name, task] of readers) if (!paused.has(name)) this.#quiet(name, task, world.clock.now(), before)
+      for (const fetched of answers) {
         const task = readers.get(fetched.partition)
         if (task === undefined || task.life.state !== 'running') continue
         if (fetched.kind === 'batches') {
           task.take(fetched.partition, fetched.batches, fetched.next, fetched.high)
           frontier.polled(fetched.partition, { high: fetched.high, at: world.clock.now() }, before)
-        } else if (fetched.kind === 'failed') onStopped(task, new TaskStopped('halt', task.name, fetched.error))
+        } else if (fetched.kind === 'failed')
+          onStopped(task, new TaskStopped(verdictOnRead(fetched.error), task.name, fetched.error))
         else onStopped(task, new TaskStopped('halt', task.name, gone(fetched)))
       }
+      if (answers.length > 0) await this.#askSilent(readers, new Set(answers.map(({ partition }) => partition)))
     } catch (error) {
       if (!signal.aborted) onBroken(error)
     }
+  }
+
+  /**
+   * Where some partitions always have something, those that are left out of the answers may have had nothing, or no room. Their ends tell,
+   * and are asked for once in a while: an idle source is known to be idle, however busy its neighbours are.
+   */
+  async #askSilent(readers: ReadonlyMap<PartitionName, Task>, heard: ReadonlySet<PartitionName>): Promise<void> {
+    const { world, frontier } = this.#parts
+    const silent = [...readers.keys()].filter((name) => !heard.has(name))
+    if (silent.length === 0 || world.clock.mono() - this.#askedAt < ASK_MS) return
+    this.#askedAt = world.clock.mono()
+    const at = world.clock.now()
+    const before = frontier.snapshot(at)
+    const ends = await world.log.offsets(silent, 'stable')
+    for (const name of silent) {
+      const task = readers.get(name) as Task
+      if ((ends.get(name) as number) <= task.input(name).readTo) this.#quiet(name, task, at, before)
+    }
+  }
+
+  /** Of a task that was opened anew meanwhile nothing is known: it may stand before what the old one had read. */
+  #quiet(partition: PartitionName, task: Task, at: number, before: Through): void {
+    if (task.life.state === 'running') this.#parts.frontier.quiet(partition, at, before)
   }
 
   async close(): Promise<void> {

@@ -22,8 +22,8 @@ export async function codecsOf(graph: Graph, serdes: Serdes): Promise<Codecs> {
   for (const node of graph.nodes) {
     const [from] = node.from
     const input = from === undefined ? undefined : flavours.get(from.id)
-    // What passes a value on needs no codec of its own; under another key it needs only that.
-    const shared = node.passes && !readsLog(node) ? input : undefined
+    // What only passes values on needs no codec of its own; under another key it needs only that.
+    const shared = node.passes && !readsLog(node) && !(node.kind === 'keyed' && node.makes) ? input : undefined
     if (shared !== undefined)
       flavours.set(node.id, { ...shared, key: await keyCodecOf(node.emits.key, serdes, `${graph.name}.${node.id}`) })
     else
@@ -99,16 +99,15 @@ function plain(schema: Schema<unknown>): { readers: ReadonlyMap<string, Schema<u
  */
 function fieldsRead(graph: Graph, log: Node): readonly string[] | undefined {
   const fields = new Set<string>()
-  const open: Node[] = [log]
-  for (let node = open.pop(); node !== undefined; node = open.pop()) {
-    for (const next of graph.nodes) {
-      if (!next.from.some(({ id }) => id === node?.id)) continue
-      // What is written elsewhere is written as the bytes that came.
-      if (next.kind === 'sink' || next.kind === 'repartition') continue
-      if (next.reads === undefined) return undefined
-      for (const field of next.reads) fields.add(field)
-      if (next.passes) open.push(next)
-    }
+  // Steps come after what they read, so one look at each is enough.
+  const carriers = new Set([log.id])
+  for (const next of graph.nodes) {
+    if (!next.from.some(({ id }) => carriers.has(id))) continue
+    // What is written elsewhere is written as the bytes that came.
+    if (next.kind === 'sink' || next.kind === 'repartition') continue
+    if (next.reads === undefined) return undefined
+    for (const field of next.reads) fields.add(field)
+    if (next.passes) carriers.add(next.id)
   }
   // The envelope may be read from the value, and reasons are checked in it; the contract says where, but not which fields that needs.
   const { language } = log.emits

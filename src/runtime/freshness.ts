@@ -43,7 +43,11 @@ export function freshnessOf(frontier: Frontier, question: FreshnessQuestion): Fr
     worstAge = Math.max(worstAge, age)
     worstOverrun = Math.max(worstOverrun, age - window.targetMs)
   }
-  if (facts.length === 0) worstAge = Math.max(0, now - (frontier.reachedAt(partition, now) ?? now))
+  if (facts.length === 0) {
+    const through = frontier.reachedAt(partition, now)
+    if (through === undefined) return { state: 'unknown', reason: 'nothing of its log has been processed yet' }
+    worstAge = Math.max(0, now - through)
+  }
   const { topic, partition: number } = topicPartition(partition)
   const asOf = originText(topic, number, (frontier.asOf(partition) ?? 0) - 1)
   if (parked !== undefined) return { state: 'stale', ageMs: worstAge, overrunMs: Math.max(0, worstOverrun), asOf, parked }

@@ -70,7 +70,10 @@ export class Frontier {
   /** How far all sources have come, at this moment: taken before a poll, valid for what the poll finds. */
   snapshot(now: number): Through {
     const through = new Map<PartitionName, number>()
-    for (const [partition, known] of this.#partitions) if (known.source) through.set(partition, reached(known, now) ?? 0)
+    for (const [partition, known] of this.#partitions) {
+      const at = known.source ? reached(known, now) : undefined
+      if (at !== undefined) through.set(partition, at)
+    }
     return through
   }
 
@@ -79,6 +82,15 @@ export class Frontier {
     if (known === undefined) return
     known.high = answer.high
     known.polledAt = answer.at
+    known.before = before
+    if (known.committed >= known.high) known.through = before
+  }
+
+  /** A partition was asked and had nothing new: an idle source is as good as one that was read to its end just now. */
+  quiet(partition: PartitionName, at: number, before: Through): void {
+    const known = this.#partitions.get(partition)
+    if (known === undefined) return
+    known.polledAt = at
     known.before = before
     if (known.committed >= known.high) known.through = before
   }
@@ -123,5 +135,5 @@ export class Frontier {
 function reached(known: Known, now: number): number | undefined {
   if (known.polledAt === undefined) return known.recordedAt
   if (known.committed >= known.high) return Math.min(known.polledAt, now)
-  return known.recordedAt ?? 0
+  return known.recordedAt
 }

@@ -3,6 +3,7 @@ import type { PartitionName } from '../ports/log.ts'
 import type { RecordBatch } from '../ports/record-batch/index.ts'
 import type { NodeId } from '../topology/node.ts'
 import type { Entry } from './entry.ts'
+import type { Pinned } from './ranges.ts'
 import { type Flavour, Rec } from './record.ts'
 
 /** One log partition that a task reads. */
@@ -33,6 +34,8 @@ export class Input {
   high = -1
   /** The first batch has its schemas and rows loaded. */
   ready = false
+  /** Keys of the first batch whose rows are held in memory until it is through. */
+  pinned: Pinned = new Set()
   /** When the last fact processed was recorded, where no record was processed in this life. */
   recordedAt: number | undefined
   /** Processing ends here: for a rebuild, which goes as far as what is live. */

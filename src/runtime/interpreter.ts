@@ -36,7 +36,7 @@ export class Interpreter {
     for (const step of [...stage.steps].reverse()) {
       const node = byId.get(step) as Node
       const tally = tallies.get(step) as Tally
-      const edges = edgesOf(plan.graph, node, (to) => takers.get(to.id) ?? this.#leaves(to, node, parts, tally))
+      const edges = edgesOf(plan.graph, node, (to) => takers.get(to.id) ?? this.#leaves(to, parts, tally, tallies))
       failures.set(step, new Failures(parts, node, tally))
       if (readsLog(node)) {
         this.#entries.set(node.id, edges[0] ?? [])
@@ -73,7 +73,7 @@ export class Interpreter {
         )
       }
       case 'sink':
-        return new SinkTaker(parts.outbox, node.topic, parts.partitionsOf(node.topic), false, tally)
+        return new SinkTaker(parts.outbox, node.topic, parts.partitionsOf(node.topic), false, tally, failures)
       // A merge is only edges, and a log is read, not run.
       case 'merge':
       case 'source':
@@ -84,10 +84,12 @@ export class Interpreter {
     }
   }
 
-  /** What leaves the stage for an inbox. */
-  #leaves(to: Node, _from: Node, parts: StageParts, tally: Tally): Taker {
+  /** What leaves the stage for an inbox. What the inbox cannot take is answered as the inbox says. */
+  #leaves(to: Node, parts: StageParts, tally: Tally, tallies: Map<NodeId, Tally>): Taker {
     const topic = inboxTopic(parts.plan.app, to.id, parts.inboxGeneration(to.id))
-    return new SinkTaker(parts.outbox, topic, parts.partitionsOf(topic), true, tally)
+    const own = tallies.get(to.id) ?? new Tally(to.id)
+    tallies.set(to.id, own)
+    return new SinkTaker(parts.outbox, topic, parts.partitionsOf(topic), true, tally, new Failures(parts, to, own))
   }
 
   /** Runs a record of a log through everything behind it. */

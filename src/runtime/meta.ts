@@ -8,6 +8,7 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { hash64, hashed } from '../base/murmur.ts'
 import type { PartitionName, Positions } from '../ports/log.ts'
+import type { LastRecord } from './lineage.ts'
 import { CHK_KEY, checkRow, TM_KEY } from './rows.ts'
 import { Sums } from './sums.ts'
 
@@ -41,6 +42,8 @@ export interface Checkpoint {
   readonly next: number
   /** Wall time at which the disk was level with the changelog, ms: tombstones older than their horizon may have been missed since. */
   readonly syncedAt: number
+  /** The last record of the changelog that the disk has taken; undefined before the first. */
+  readonly last: LastRecord | undefined
 }
 
 export function encodeMeta(meta: TaskMeta): Buffer {
@@ -92,19 +95,26 @@ export function decodeMeta(bytes: Buffer): TaskMeta {
 }
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {
-  const { app, stage, changelogId, next, syncedAt } = checkpoint
-  return sealed(
-    new ByteWriter(128).u8(FORMAT).u8(0).uvarint(0).uvarint(0).text(app).text(stage).text(changelogId).uvarint(next).uvarint(syncedAt),
-    CHK_KEY,
-  )
+  const { app, stage, changelogId, next, syncedAt, last } = checkpoint
+  const to = new ByteWriter(128).u8(FORMAT).u8(0).uvarint(0).uvarint(0)
+  to.text(app).text(stage).text(changelogId).uvarint(next).uvarint(syncedAt)
+  to.uvarint(last === undefined ? 0 : last.offset + 1)
+  if (last !== undefined) to.u32(last.high).u32(last.low)
+  return sealed(to, CHK_KEY)
 }
 
 /** @throws TidemarkError STORE_CORRUPT */
 export function decodeCheckpoint(bytes: Buffer): Checkpoint {
   const from = opened(bytes, CHK_KEY)
-  const checkpoint = { app: from.text(), stage: from.text(), changelogId: from.text(), next: from.uvarint(), syncedAt: from.uvarint() }
+  const app = from.text()
+  const stage = from.text()
+  const changelogId = from.text()
+  const next = from.uvarint()
+  const syncedAt = from.uvarint()
+  const behind = from.uvarint()
+  const last = behind === 0 ? undefined : { offset: behind - 1, high: from.u32() | 0, low: from.u32() | 0 }
   if (from.bad) throw malformed('a checkpoint')
-  return checkpoint
+  return { app, stage, changelogId, next, syncedAt, last }
 }
 
 function sealed(to: ByteWriter, key: Buffer): Buffer {

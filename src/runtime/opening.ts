@@ -8,8 +8,9 @@
 import { codeOf, TidemarkError } from '../base/errors.ts'
 import { taskName } from '../plan/naming.ts'
 import type { StagePlan } from '../plan/plan.ts'
-import { type Positions, partitionName } from '../ports/log.ts'
+import { type PartitionName, type Positions, partitionName } from '../ports/log.ts'
 import type { StateId, TaskStore } from '../ports/store.ts'
+import { lookedUp } from './lineage.ts'
 import { type Checkpoint, decodeCheckpoint, decodeMeta, type TaskMeta } from './meta.ts'
 import { restore } from './restore.ts'
 import { CHK_KEY, TM_KEY } from './rows.ts'
@@ -21,7 +22,10 @@ export interface Opened {
   readonly checkpoint: Checkpoint | undefined
   /** What the last commit said of the task; undefined before the first. */
   readonly meta: TaskMeta | undefined
+  /** Where to read on. */
   readonly positions: Positions
+  /** What the group has of that: where state goes on from elsewhere, its positions are to be committed although nothing new may come. */
+  readonly committed: Positions
 }
 
 export interface OpeningParts {
@@ -44,8 +48,8 @@ export async function openTask(parts: OpeningParts, world: World): Promise<Opene
   try {
     const bytes = state?.db.get(TM_KEY)
     const meta = bytes === undefined ? undefined : decodeMeta(bytes)
-    const positions = await startingPositions(parts, world, meta)
-    return { db: state?.db, checkpoint: state?.checkpoint, meta, positions }
+    const { positions, committed } = await startingPositions(parts, world, meta)
+    return { db: state?.db, checkpoint: state?.checkpoint, meta, positions, committed }
   } catch (error) {
     await state?.db.close()
     throw error
@@ -80,6 +84,7 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
     const known = await checkpointOf(db, parts)
     const unfit =
       known === undefined ? undefined : whyUnfit(known, { until, logStart, now: world.clock.now(), tombstoneMs: parts.tombstoneMs })
+    if (known !== undefined && unfit === undefined) await checkLineage(known, changelog, parts, world)
     if (unfit !== undefined)
       throw new TidemarkError('STORE_CORRUPT', `state of task ${taskName(stage.name, partition)} does not fit its changelog`, {
         detail: unfit,
@@ -90,6 +95,7 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
       changelogId: parts.changelogId,
       next: logStart,
       syncedAt: world.clock.now(),
+      last: undefined,
     }
     const task = taskName(stage.name, partition)
     const restored = await restore({
@@ -145,19 +151,43 @@ function whyUnfit(checkpoint: Checkpoint, now: { until: number; logStart: number
   return undefined
 }
 
+/** @throws TidemarkError STORE_CORRUPT, POSITION_GAP when the disk was made from other records than the changelog has, or may have been */
+async function checkLineage({ last, next }: Checkpoint, changelog: PartitionName, parts: OpeningParts, world: World): Promise<void> {
+  if (last === undefined) return
+  const found = await lookedUp(world.log, changelog, last, parts.signal)
+  if (found === 'same') return
+  const task = taskName(parts.stage.name, parts.partition)
+  if (found === 'other') {
+    throw new TidemarkError('STORE_CORRUPT', `state of task ${task} was not made from its changelog`, {
+      detail: `The disk is at ${next}, and its changelog has another record at ${last.offset} than it had: it lost records, and went on.`,
+    })
+  }
+  throw new TidemarkError('POSITION_GAP', `changelog ${changelog} no longer shows that the disk was made from it`, {
+    detail: `The disk is at ${next}; record ${last.offset}, the last that it took, is not there any more.`,
+    hint: 'Compaction has passed the disk, which slept long. It is dropped and restored from the beginning of the changelog.',
+  })
+}
+
 /**
  * Where to read on. The group's positions decide; the state says what they must be. Nobody's position is ever "latest": a first start reads
  * what the log still has.
  */
-async function startingPositions(parts: OpeningParts, world: World, meta: TaskMeta | undefined): Promise<Positions> {
-  const committed = await stablePositions(parts, world)
+async function startingPositions(
+  parts: OpeningParts,
+  world: World,
+  meta: TaskMeta | undefined,
+): Promise<{ positions: Positions; committed: Positions }> {
+  const committed = new Map(await stablePositions(parts, world))
   const starts = await world.log.offsets(parts.inputs, 'start')
   const positions = new Map<string, number>()
   for (const partition of parts.inputs) {
     const group = committed.get(partition)
     const own = meta?.positions.get(partition)
-    if (own === undefined) positions.set(partition, group ?? (starts.get(partition) as number))
-    else if (parts.guarantee === 'at-least-once') {
+    if (own === undefined) {
+      positions.set(partition, group ?? (starts.get(partition) as number))
+      // A first start has nothing to commit yet.
+      committed.set(partition, positions.get(partition) as number)
+    } else if (parts.guarantee === 'at-least-once') {
       // State is durable before positions are, so it knows at least as much; going on from it repeats nothing that it has.
       positions.set(partition, Math.max(own, group ?? 0))
     } else if (group === own) positions.set(partition, own)
@@ -177,7 +207,7 @@ async function startingPositions(parts: OpeningParts, world: World, meta: TaskMe
       })
     }
   }
-  return positions
+  return { positions, committed }
 }
 
 async function stablePositions(parts: OpeningParts, world: World): Promise<Positions> {

@@ -70,7 +70,8 @@ export class Outbox {
 
   get bytes(): number {
     let bytes = this.#finishedBytes
-    for (const boxes of this.#boxes.values()) for (const box of boxes) bytes += box?.builder.byteLength ?? 0
+    for (const boxes of this.#boxes.values())
+      for (const box of boxes) if (box !== undefined && box.builder.count > 0) bytes += box.builder.byteLength
     return bytes
   }
 

@@ -3,6 +3,7 @@
  * and depth first, so records keep their order; if the step throws, it is dropped.
  */
 import { EMPTY } from '../base/bytes.ts'
+import { plausibleTime } from '../base/time.ts'
 import type { Out } from '../topology/node.ts'
 import { type Flavour, Rec } from './record.ts'
 import type { KeySlot } from './slots.ts'
@@ -28,10 +29,14 @@ export class Outlet implements Out {
   /** Records that this step made, reused for the next invocation; one that waits is never reused. */
   readonly #pool: Rec[] = []
   #pooled = 0
+  /** What waits: almost always one record, which lies here; others lie in the arrays, from place 1 on. */
+  #first: Rec | undefined
+  #firstPort = 0
   readonly #waiting: Rec[] = []
   readonly #ports: number[] = []
   #count = 0
-  readonly #writes: boolean
+  /** Whether values that go on are needed as bytes further on. */
+  readonly writes: boolean
   readonly #keepsKey: boolean
   #cause: Rec | undefined
   #slot: KeySlot | undefined
@@ -44,7 +49,7 @@ export class Outlet implements Out {
     this.#topic = topic
     this.#edges = edges
     this.#flavour = flavour
-    this.#writes = flavour.value !== undefined && edges.some((port) => port?.some((edge) => edge.to.writes) === true)
+    this.writes = flavour.value !== undefined && edges.some((port) => port?.some((edge) => edge.to.writes) === true)
   }
 
   /** Begins an invocation. A timer has no cause: what it derives is derived from the key and the time. */
@@ -61,7 +66,7 @@ export class Outlet implements Out {
   value(value: unknown, port = 0): void {
     const rec = this.#make()
     rec.reshape(this.#cause as Rec, this.#flavour, value)
-    if (this.#writes) rec.write()
+    if (this.writes) rec.write()
     this.#put(rec, port)
   }
 
@@ -73,6 +78,7 @@ export class Outlet implements Out {
 
   fact(key: unknown, value: unknown, at?: number): void {
     const cause = this.#cause as Rec
+    if (at !== undefined && !plausibleTime(at)) throw new TypeError(`step "${this.#step}" sends a fact of time ${at}`)
     const rec = this.#make()
     rec.derive(cause, this.#flavour, this.#step, this.#index++, { key, value, at: at ?? cause.at })
     if (this.#keepsKey && this.#slot !== undefined && !this.#slot.key.equals(rec.keyBytes() ?? EMPTY)) {
@@ -80,7 +86,7 @@ export class Outlet implements Out {
         `step "${this.#step}" sends a fact under another key: say rekeys: true, and put an inbox before state by that key`,
       )
     }
-    if (this.#writes) rec.write()
+    if (this.writes) rec.write()
     this.#put(rec, 0)
   }
 
@@ -99,15 +105,19 @@ export class Outlet implements Out {
   /** Hands on what waits. */
   flush(): void {
     const count = this.#count
-    for (let i = 0; i < count; i++) {
-      const edges = this.#edges[this.#ports[i] as number]
-      if (edges === undefined) continue
-      for (let j = 0; j < edges.length; j++) {
-        const edge = edges[j] as Edge
-        edge.to.take(this.#waiting[i] as Rec, edge.input)
-      }
-    }
+    if (count === 0) return
+    this.#hand(this.#first as Rec, this.#firstPort)
+    for (let i = 1; i < count; i++) this.#hand(this.#waiting[i] as Rec, this.#ports[i] as number)
     this.drop()
+  }
+
+  #hand(rec: Rec, port: number): void {
+    const edges = this.#edges[port]
+    if (edges === undefined) return
+    for (let i = 0; i < edges.length; i++) {
+      const edge = edges[i] as Edge
+      edge.to.take(rec, edge.input)
+    }
   }
 
   #make(): Rec {
@@ -117,7 +127,13 @@ export class Outlet implements Out {
   }
 
   #put(rec: Rec, port: number): void {
-    this.#waiting[this.#count] = rec
-    this.#ports[this.#count++] = port
+    if (this.#count === 0) {
+      this.#first = rec
+      this.#firstPort = port
+    } else {
+      this.#waiting[this.#count] = rec
+      this.#ports[this.#count] = port
+    }
+    this.#count += 1
   }
 }

@@ -77,7 +77,8 @@ export async function countOf(shelf: Shelf, stores: readonly TaskStore[]): Promi
 async function* liveRows(shelf: Shelf, store: TaskStore, from: Buffer, to: Buffer | undefined): AsyncGenerator<Found[]> {
   const strip = storePrefix(shelf.store).length
   let at = from
-  while (to === undefined || at.compare(to) < 0) {
+  for (;;) {
+    if (to !== undefined && at.compare(to) >= 0) return
     const page = await store.range({ from: at, to, limit: PAGE_MAX })
     const rows: Found[] = []
     for (const [bytes, value] of page) {

@@ -91,7 +91,7 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
     const contract = this.#contract
     this.#flavour ??= this.#open()
     const flavour = await this.#flavour
-    if (!(fact.value.type in contract.events)) {
+    if (!Object.hasOwn(contract.events, fact.value.type)) {
       throw new TidemarkError('EVENT_UNKNOWN', `contract "${contract.name}" has no event "${fact.value.type}"`, {
         hint: `It has ${Object.keys(contract.events).join(', ')}.`,
       })
@@ -106,6 +106,7 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
         id: about.id ?? this.#access.random.id(),
         eventType: `${contract.owner.name}.${fact.value.type}`,
         source: `/${contract.owner.name}`,
+        partitionKey: flavour.key.toText(fact.key) || undefined,
         at,
         recordedAt: now,
         sequence,

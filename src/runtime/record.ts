@@ -41,7 +41,10 @@ export class Rec implements Incoming {
   topic = ''
   partition = 0
   offset = 0
+  /** Business time: the record's timestamp, unless its contract finds it in the value. */
   at = 0
+  /** The record's timestamp. */
+  stampedAt = 0
   origin: Origin = 'wire'
   flavour: Flavour | undefined
   parent: Rec | undefined
@@ -63,6 +66,8 @@ export class Rec implements Incoming {
   /** Bytes of a key and a value that were made here. */
   private readonly own = new ByteWriter(256)
   private enveloped = false
+  /** The value is the parent's: for a record under another key. */
+  private inherits = false
   private keyValue: unknown = NOTHING
   private valueValue: unknown = NOTHING
   private idText: string | undefined
@@ -73,6 +78,7 @@ export class Rec implements Incoming {
     this.partition = partition
     this.offset = columns.offsets[i] as number
     this.at = columns.timestamps[i] as number
+    this.stampedAt = this.at
     this.origin = 'wire'
     this.flavour = flavour
     this.parent = undefined
@@ -94,8 +100,9 @@ export class Rec implements Incoming {
     const valueLength = reader.varint()
     this.topic = topic
     this.partition = reader.uvarint()
-    this.offset = reader.uvarint()
+    this.offset = reader.varint()
     this.at = reader.varint()
+    this.stampedAt = this.at + reader.varint()
     this.headerCount = reader.uvarint()
     this.headersEnd = reader.uvarint() + reader.at
     this.headersAt = reader.at
@@ -110,18 +117,13 @@ export class Rec implements Incoming {
     this.forget(under)
   }
 
-  /** Becomes the cause of what a timer does: an empty record at its time, whose id is the same in every replay. */
-  awake(
-    timer: { at: number; sub: string },
-    under: KeySlot,
-    step: string,
-    place: { topic: string; partition: number },
-    flavour: Flavour,
-  ): void {
+  /** Becomes the cause of what a timer or a page does: an empty record at its time. The id must be the same in every replay. */
+  awake(id: string, at: number, under: KeySlot, place: { topic: string; partition: number }, flavour: Flavour): void {
     this.topic = place.topic
     this.partition = place.partition
     this.offset = -1
-    this.at = timer.at
+    this.at = at
+    this.stampedAt = at
     this.origin = 'wire'
     this.flavour = flavour
     this.parent = undefined
@@ -131,7 +133,7 @@ export class Rec implements Incoming {
     this.headersAt = -1
     this.headerCount = 0
     this.forget(under)
-    this.idText = derivedId(`${step}/${under.key.toString('hex')}`, timer.sub, timer.at)
+    this.idText = id
   }
 
   /** Becomes another value for `parent`, under its identity. */
@@ -146,9 +148,10 @@ export class Rec implements Incoming {
     this.valueValue = value
   }
 
-  /** Becomes the same value under another key. */
+  /** Becomes the same value under another key: decoded or not, its bytes stay those that came. */
   rekey(parent: Rec, flavour: Flavour, key: unknown): void {
-    this.reshape(parent, flavour, parent.valueValue)
+    this.reshape(parent, flavour, NOTHING)
+    this.inherits = true
     this.slot = undefined
     this.payload = flavour.key.encode(key)
     this.keyAt = 0
@@ -184,6 +187,7 @@ export class Rec implements Incoming {
   private forget(slot: KeySlot | undefined): void {
     this.slot = slot
     this.enveloped = false
+    this.inherits = false
     this.keyValue = NOTHING
     this.valueValue = NOTHING
     this.idText = undefined
@@ -215,16 +219,12 @@ export class Rec implements Incoming {
   }
 
   get empty(): boolean {
-    return this.valueAt < 0 && this.valueValue === NOTHING && this.inherited() === undefined
+    return this.inherits ? (this.parent as Rec).empty : this.valueAt < 0 && this.valueValue === NOTHING
   }
 
   get value(): unknown {
+    if (this.inherits) return (this.parent as Rec).value
     if (this.valueValue !== NOTHING) return this.valueValue
-    const from = this.inherited()
-    if (from !== undefined) {
-      this.valueValue = from.value
-      return this.valueValue
-    }
     if (this.valueAt < 0)
       throw new TidemarkError('VALUE_INVALID', 'a record has no value where one is needed', {
         hint: 'A null value deletes; only tables read it so.',
@@ -235,11 +235,6 @@ export class Rec implements Incoming {
     admit?.(value)
     this.valueValue = value
     return value
-  }
-
-  /** The record whose value this one passes on undecoded, if it is such a one: a record under another key. */
-  private inherited(): Rec | undefined {
-    return this.origin === 'reshaped' && this.valueAt < 0 && this.valueValue === NOTHING ? this.parent : undefined
   }
 
   get id(): string {
@@ -269,7 +264,7 @@ export class Rec implements Incoming {
   get recordedAt(): number {
     const wire = this.wire()
     const text = wire.envelope.text('recordedTime')
-    return (text === undefined ? undefined : parseTime(text)) ?? wire.at
+    return (text === undefined ? undefined : parseTime(text)) ?? wire.stampedAt
   }
 
   get sequence(): number | undefined {
@@ -306,8 +301,7 @@ export class Rec implements Incoming {
   /** The value as it is written; null where there is none. Valid until the next call for any record. */
   valueBytes(): Buffer | null {
     if (this.valueAt >= 0) return this.payload.subarray(this.valueAt, this.valueEnd)
-    const from = this.inherited()
-    if (from !== undefined) return from.valueBytes()
+    if (this.inherits) return (this.parent as Rec).valueBytes()
     if (this.valueValue === NOTHING) return null
     return encodeValue((this.flavour as Flavour).value, this.valueValue)
   }
@@ -350,10 +344,16 @@ export class Rec implements Incoming {
     return wire.headersAt < 0 ? NO_HEADERS : wire.payload.subarray(wire.headersAt, wire.headersEnd)
   }
 
+  /** The text of the key, which CloudEvents has as an attribute. It cannot be empty there. */
+  get partitionKey(): string | undefined {
+    return (this.flavour as Flavour).key.toText(this.key) || undefined
+  }
+
   /** `<context>.<Event>` of a fact of a contract. */
   get eventType(): string | undefined {
     const { language, value: codec } = this.flavour as Flavour
     if (language === undefined) return undefined
+    if (this.inherits) return (this.parent as Rec).eventType
     const type =
       this.valueAt >= 0 && this.valueValue === NOTHING && codec !== undefined
         ? codec.typeOf(this.payload, this.valueAt, this.valueEnd)
@@ -369,8 +369,10 @@ export class Rec implements Incoming {
     frame
       .varint(value === null ? -1 : value.length)
       .uvarint(this.partition)
-      .uvarint(this.offset)
+      .varint(this.offset)
       .varint(this.at)
+      // Nearly always the same: one byte.
+      .varint(this.wire().stampedAt - this.at)
     frame.uvarint(headerCountOf(headers)).uvarint(headers.length).put(headers)
     if (value !== null) frame.put(value)
     return frame.bytes()

@@ -244,6 +244,7 @@ async function commitTask(stages: Stages, task: Task, writer: Writer, world: Wor
     failed: new Map(),
     changelogIdOf: (topic) => stages.topicId(topic),
     deadTopics: stages.deadTopics,
+    checkLease: () => {},
   }
   await runCommit(COMMIT.exactlyOnce, run)
   const failed = run.failed.get(sealed)

@@ -11,6 +11,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { Log, PartitionName } from '../ports/log.ts'
 import type { RecordBatch } from '../ports/record-batch/index.ts'
 import type { TaskStore } from '../ports/store.ts'
+import { type LastRecord, lastRecord } from './lineage.ts'
 import { type Checkpoint, encodeCheckpoint } from './meta.ts'
 import { CHK_KEY } from './rows.ts'
 
@@ -35,11 +36,12 @@ export interface RestoreJob {
 export async function restore(job: RestoreJob): Promise<Checkpoint> {
   const { log, changelog, until, signal } = job
   let checkpoint = job.checkpoint
-  if (checkpoint.next >= until) return await write(job, new Map(), checkpoint.next)
+  if (checkpoint.next >= until) return await write(job, new Map(), checkpoint.next, checkpoint.last)
   const reader = log.reader('committed')
   let records = 0
   let bytes = 0
   const chunk = new Map<string, readonly [key: Buffer, value: Buffer | null]>()
+  let last: Taken | undefined
   try {
     reader.assign(new Map([[changelog, checkpoint.next]]))
     let position = checkpoint.next
@@ -49,14 +51,15 @@ export async function restore(job: RestoreJob): Promise<Checkpoint> {
         if (fetched.kind === 'failed') throw fetched.error
         if (fetched.kind === 'gap') throw gap(changelog, position, fetched.logStart)
         for (const batch of fetched.batches) {
-          records += collect(batch, position, chunk)
+          last = collect(batch, position, chunk) ?? last
+          records += batch.count
           bytes += batch.bytes.length
         }
         position = Math.max(position, fetched.next)
       }
       job.onProgress({ records, bytes, left: Math.max(0, until - position) })
       if (chunk.size >= CHUNK_ROWS || position >= until) {
-        checkpoint = await write(job, chunk, position)
+        checkpoint = await write(job, chunk, position, last === undefined ? checkpoint.last : lastRecord(last.offset, last.key, last.value))
         chunk.clear()
       }
     }
@@ -66,21 +69,34 @@ export async function restore(job: RestoreJob): Promise<Checkpoint> {
   }
 }
 
-function collect(batch: RecordBatch, from: number, chunk: Map<string, readonly [Buffer, Buffer | null]>): number {
+/** The record that was collected last. */
+interface Taken {
+  readonly offset: number
+  readonly key: Buffer
+  readonly value: Buffer | null
+}
+
+function collect(batch: RecordBatch, from: number, chunk: Map<string, readonly [Buffer, Buffer | null]>): Taken | undefined {
   const { payload, offsets, keyAt, keyEnd, valueAt, valueEnd, count } = batch.columns
-  let taken = 0
+  let last: Taken | undefined
   for (let i = 0; i < count; i++) {
-    if ((offsets[i] as number) < from || (keyAt[i] as number) < 0) continue
+    const offset = offsets[i] as number
+    if (offset < from || (keyAt[i] as number) < 0) continue
     const key = payload.subarray(keyAt[i] as number, keyEnd[i] as number)
     const value = (valueAt[i] as number) < 0 ? null : payload.subarray(valueAt[i] as number, valueEnd[i] as number)
     chunk.set(binary(key), [key, value])
-    taken += 1
+    last = { offset, key, value }
   }
-  return taken
+  return last
 }
 
-async function write(job: RestoreJob, chunk: ReadonlyMap<string, readonly [Buffer, Buffer | null]>, next: number): Promise<Checkpoint> {
-  const checkpoint: Checkpoint = { ...job.checkpoint, next, syncedAt: job.clock.now() }
+async function write(
+  job: RestoreJob,
+  chunk: ReadonlyMap<string, readonly [Buffer, Buffer | null]>,
+  next: number,
+  last: LastRecord | undefined,
+): Promise<Checkpoint> {
+  const checkpoint: Checkpoint = { ...job.checkpoint, next, last, syncedAt: job.clock.now() }
   // Sorted, an ordered store merges a chunk instead of searching a place for each row.
   const entries = [...chunk.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry)
   const keys: Buffer[] = entries.map(([key]) => key)

@@ -46,7 +46,8 @@ export class NodeScope implements Scope {
   constructor(state: TaskState, store: StoreState, freeze: boolean) {
     this.#state = state
     this.store = store
-    this.#freeze = freeze
+    // Marks are the operators' own: no function of the user's ever gets one, and dedupe grows its chunks in place.
+    this.#freeze = freeze && !store.marks
   }
 
   /** Begins an invocation for a key; `cause` is the record behind it, none for a timer. */
@@ -85,6 +86,11 @@ export class NodeScope implements Scope {
     this.#touched = 0
     this.#timers = []
     this.#page = undefined
+  }
+
+  /** Whether a page was asked for. */
+  get wantsPage(): boolean {
+    return this.#page !== undefined
   }
 
   /** The page that was asked for, once. */
@@ -209,7 +215,12 @@ function frozen(value: unknown): unknown {
 
 /** @throws TidemarkError KEY_INVALID for a record that cannot have state, because it has no key */
 export function slotOf(state: TaskState, rec: Rec): KeySlot {
-  if (rec.slot !== undefined) return rec.slot
+  const known = rec.slot
+  if (known !== undefined) {
+    // Timers of many other keys may have gone off since it was looked up, and taken its place.
+    if (known.gone) rec.slot = state.slots.of(known.key, 0, known.key.length)
+    return rec.slot as KeySlot
+  }
   if (rec.keyAt < 0) throw new TidemarkError('KEY_INVALID', 'a record without a key came to a step that keeps state by key')
   rec.slot = state.slots.of(rec.payload, rec.keyAt, rec.keyEnd)
   return rec.slot

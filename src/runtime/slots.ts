@@ -78,6 +78,8 @@ export class KeySlot {
   pins = 0
   /** Used since the ring's hand last passed. */
   used = true
+  /** It had to go, and its key may have another slot by now: whoever still holds this one must ask for its key again. */
+  gone = false
 
   constructor(key: Buffer, hash: number, stores: number) {
     this.key = key
@@ -154,7 +156,10 @@ export class KeySlots {
     if (place === FREE) {
       place = this.#ring.length
       if (place === this.#hashes.length) this.#grow()
-    } else this.#unlink(place)
+    } else {
+      this.#unlink(place)
+      ;(this.#ring[place] as KeySlot).gone = true
+    }
     this.#ring[place] = slot
     this.#hashes[place] = slot.hash
     this.#link(place)
@@ -211,8 +216,10 @@ export class KeySlots {
   /** Gives back what a large overlay needed beyond the capacity. Called after commits. */
   shrink(): void {
     for (let place = this.#ring.length - 1; place >= 0 && this.#ring.length > this.#capacity; place--) {
-      if ((this.#ring[place] as KeySlot).pins > 0) continue
+      const slot = this.#ring[place] as KeySlot
+      if (slot.pins > 0) continue
       this.#unlink(place)
+      slot.gone = true
       const last = this.#ring.length - 1
       if (place !== last) {
         this.#unlink(last)

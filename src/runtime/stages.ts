@@ -11,7 +11,7 @@ import { entryOf } from './entry.ts'
 import { type Codecs, codecsOf } from './flavours.ts'
 import { Input } from './input.ts'
 import { Interpreter } from './interpreter.ts'
-import { openTask } from './opening.ts'
+import { type Opened, openTask } from './opening.ts'
 import { Outbox } from './outbox.ts'
 import { parkedFormat } from './parking.ts'
 import { Progress } from './progress.ts'
@@ -117,7 +117,20 @@ export class Stages {
       },
       this.#world,
     )
-    const { db, meta, positions } = opened
+    try {
+      return await this.#ready(task, opened, listener)
+    } catch (error) {
+      // Left open, it could not be opened again by anybody while this process lives.
+      await opened.db?.close().catch(() => {})
+      throw error
+    }
+  }
+
+  /** A task over a disk that is level with its changelog. */
+  async #ready(task: TaskPlan, opened: Opened, listener: (status: TaskStatus) => void): Promise<Task> {
+    const { stage, partition } = task
+    const { plan } = this
+    const { db, meta, positions, committed } = opened
     const outbox = new Outbox(this.#world.codecs)
     const state = db === undefined ? undefined : new TaskState(db, this.#stores(stage), this.#options.cacheKeys)
     if (state !== undefined && meta !== undefined) {
@@ -151,7 +164,8 @@ export class Stages {
       return new Input(parts, positions.get(name) as number, meta?.recorded.get(name))
     })
     const sealer = state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition)
-    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas: new Set(meta?.schemas), progress }, listener)
+    const schemas = new Set(meta?.schemas)
+    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed }, listener)
   }
 
   #inbox(step: string): { topic: string; partitions: number } {

@@ -3,18 +3,22 @@
  * it for the worker's commit. It knows nothing of transactions: those are the worker's.
  */
 
-import { TidemarkError } from '../base/errors.ts'
+import { codeOf, TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
+import { TIME_MAX_MS } from '../base/time.ts'
 import { taskName } from '../plan/naming.ts'
 import type { StagePlan } from '../plan/plan.ts'
 import type { PartitionName, Positions } from '../ports/log.ts'
 import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
+import type { ValueCodec } from '../ports/serde.ts'
 import { TaskStopped } from './failure.ts'
 import type { Input } from './input.ts'
 import type { Interpreter } from './interpreter.ts'
 import type { TaskMeta } from './meta.ts'
 import type { Addressed, Outbox } from './outbox.ts'
 import type { Progress } from './progress.ts'
+import { type Pinned, Ranges, unpin } from './ranges.ts'
+import type { Rec } from './record.ts'
 import type { SealedState, Sealer } from './seal.ts'
 import type { TaskState } from './state.ts'
 import type { Counts } from './tally.ts'
@@ -46,7 +50,11 @@ export interface TaskParts {
   readonly sealer: Sealer | undefined
   readonly schemas: Set<number>
   readonly progress: Progress
+  /** Positions as the group has them. */
+  readonly committed: Positions
 }
+
+const NOTHING_PINNED: Pinned = new Set()
 
 /** What one task contributes to a commit. */
 export interface TaskCommit {
@@ -65,13 +73,17 @@ export class Task {
   /** Positions as the last commit has them. */
   committed: Positions
   #pending: (() => Promise<void>) | undefined
+  readonly #ranges: Ranges
+  /** Keys that wall time wakes by a moment, with their rows in memory. */
+  #wallReady: { readonly now: number; readonly pinned: Pinned } | undefined
   #sweepUntil: readonly number[]
 
   constructor(parts: TaskParts, listener: (status: TaskStatus) => void) {
     this.parts = parts
+    this.#ranges = new Ranges(parts.state)
     this.name = taskName(parts.stage.name, parts.partition)
     this.life = new Lifecycle<TaskStatus>(`task ${this.name}`, 'restoring', TASK_TRANSITIONS, listener)
-    this.committed = new Map(parts.inputs.map(({ parts: { partition }, position }) => [partition, position]))
+    this.committed = parts.committed
     this.#sweepUntil = parts.state?.stores.map((store) => store.firstBucket) ?? []
   }
 
@@ -153,13 +165,12 @@ export class Task {
         continue
       }
       let entered = true
-      if (entry !== undefined) {
-        try {
-          entry(rec)
-        } catch (error) {
-          entered = false
-          interpreter.refuse(log, rec, error)
-        }
+      try {
+        if (!(rec.at <= TIME_MAX_MS && rec.at >= -TIME_MAX_MS)) throw timeless(rec)
+        entry?.(rec)
+      } catch (error) {
+        entered = false
+        interpreter.refuse(log, rec, error)
       }
       if (entered) interpreter.run(log, rec)
       input.position = rec.offset + 1
@@ -184,7 +195,8 @@ export class Task {
     input.ready = false
     input.position = Math.min(input.until, Math.max(input.position, batch.lastOffset + 1))
     if (input.queue.length === 0) this.#passEnd(input)
-    this.#unpin()
+    unpin(input.pinned)
+    input.pinned = NOTHING_PINNED
   }
 
   /** The input whose next record is the oldest by its timestamp: among several logs, time decides. */
@@ -207,76 +219,61 @@ export class Task {
   /** Sees to what the first batch needs before it can run. False when that must be awaited. */
   #makeReady(input: Input, columns: Columns): boolean {
     const unknown = this.#schemasOf(input, columns)
-    const ranged = this.parts.state?.stores.some((store) => store.ranged) === true
-    input.ready = true
-    if (unknown.length === 0 && !ranged) return true
+    if (unknown.length === 0 && !this.#ranges.needed) {
+      input.ready = true
+      return true
+    }
     this.#pending = async () => {
-      if (unknown.length > 0) await input.parts.flavour.value?.prepare(unknown)
-      if (ranged) await this.#loadRanges(columns)
+      if (unknown.length > 0) {
+        await input.parts.flavour.value?.prepare(unknown)
+        this.#schemasOf(input, columns)
+      }
+      if (this.#ranges.needed) input.pinned = await this.#ranges.loadBatch(columns, input.at)
+      input.ready = true
     }
     return false
   }
 
-  /** Schema ids among the values of a batch that the codec does not know; notes every id, because kept records are read after a restart. */
-  #schemasOf(input: Input, columns: Columns): number[] {
+  /**
+   * The schema ids among the values of a batch that must be asked for first. Where there are none, it notes which ids there are, because
+   * records that are kept are read after a restart, and counts the values with fields that their reader does not know.
+   */
+  #schemasOf(input: Input, columns: Columns): readonly number[] {
     const codec = input.parts.flavour.value
-    const unknown: number[] = []
-    if (codec === undefined) return unknown
+    if (codec === undefined) return []
     const { payload, valueAt, valueEnd, count } = columns
-    const { schemas } = this.parts
+    const unknown = new Set<number>()
+    const known = new Set<number>()
     let last = -1
     let lastUnknownFields = 0
     let unknownFields = 0
     for (let i = input.at; i < count; i++) {
       const at = valueAt[i] as number
       if (at < 0 || (valueEnd[i] as number) - at < 5 || payload[at] !== 0) continue
-      const id = payload.readInt32BE(at + 1)
+      const id = payload.readUInt32BE(at + 1)
       if (id !== last) {
         last = id
-        schemas.add(id)
-        if (codec.knows(id)) lastUnknownFields = codec.unknownFields(payload, at, valueEnd[i] as number)
+        lastUnknownFields = 0
+        if (!codec.knows(id)) unknown.add(id)
         else {
-          lastUnknownFields = 0
-          if (!unknown.includes(id)) unknown.push(id)
+          const fields = unknownFieldsOf(codec, payload, at, valueEnd[i] as number)
+          if (fields !== undefined) known.add(id)
+          lastUnknownFields = fields ?? 0
         }
       }
       if (lastUnknownFields > 0) unknownFields += 1
     }
+    if (unknown.size > 0) return [...unknown]
+    for (const id of known) this.parts.schemas.add(id)
     if (unknownFields > 0) this.parts.interpreter.tally(input.parts.log).add('unknown_fields', unknownFields)
-    return unknown
-  }
-
-  #pinned: { pins: number }[] = []
-
-  /** Rows of ranged stores for every key of the batch, and for keys whose timers its times may reach. */
-  async #loadRanges(columns: Columns): Promise<void> {
-    const state = this.parts.state as TaskState
-    const { payload, keyAt, keyEnd, timestamps, count } = columns
-    const ranged = state.stores.filter((store) => store.ranged)
-    const slots = new Set<ReturnType<typeof state.slots.of>>()
-    let latest = Number.NEGATIVE_INFINITY
-    for (let i = 0; i < count; i++) {
-      latest = Math.max(latest, timestamps[i] as number)
-      if ((keyAt[i] as number) >= 0) slots.add(state.slots.of(payload, keyAt[i] as number, keyEnd[i] as number))
-    }
-    for (const store of ranged) for (const key of store.timers.keysDue(latest)) slots.add(state.slots.of(key, 0, key.length))
-    for (const slot of slots) {
-      slot.pins += 1
-      this.#pinned.push(slot)
-    }
-    for (const slot of slots) for (const store of ranged) await state.load(slot, store)
-  }
-
-  #unpin(): void {
-    for (const slot of this.#pinned) slot.pins -= 1
-    this.#pinned = []
+    return []
   }
 
   async #pages(wishes: ReturnType<Interpreter['takePages']>): Promise<void> {
     const { state, interpreter } = this.parts
     for (let wish = wishes.shift(); wish !== undefined; wish = wishes.shift()) {
       const { rows, next } = await (state as TaskState).page(wish.slot, wish.executor.store, wish.from)
-      wish.executor.takePage(wish.slot, rows, next)
+      wish.executor.takePage(wish, rows, next)
       wishes.push(...interpreter.takePages())
     }
   }
@@ -285,7 +282,16 @@ export class Task {
   wake(now: number): boolean {
     const { interpreter } = this.parts
     if (this.#pending !== undefined || interpreter.nextWall() > now) return false
-    interpreter.wakeByWall(now)
+    if (this.#ranges.needed && this.#wallReady === undefined) {
+      this.#pending = async () => {
+        this.#wallReady = { now, pinned: await this.#ranges.loadWall(now) }
+      }
+      return false
+    }
+    // Only what was due when the rows were loaded: what became due since has its turn next.
+    interpreter.wakeByWall(this.#wallReady?.now ?? now)
+    unpin(this.#wallReady?.pinned ?? NOTHING_PINNED)
+    this.#wallReady = undefined
     return true
   }
 
@@ -352,6 +358,12 @@ export class Task {
   }
 }
 
+function timeless(rec: Rec): TidemarkError {
+  return new TidemarkError('ENVELOPE_INVALID', 'a record has a timestamp that no clock shows', {
+    detail: `It is ${rec.at} ms since 1970.`,
+  })
+}
+
 /** A batch that passed its checksum and still cannot be read is what its producer sent: no record of it can be named, so the task halts. */
 function columnsOf(batch: RecordBatch, input: Input): Columns {
   try {
@@ -359,5 +371,14 @@ function columnsOf(batch: RecordBatch, input: Input): Columns {
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error
     throw new TaskStopped('halt', input.parts.log, error)
+  }
+}
+
+/** Undefined for an id that nobody knows. What else keeps a value from being read is answered by the step that reads it. */
+function unknownFieldsOf(codec: ValueCodec, payload: Buffer, at: number, end: number): number | undefined {
+  try {
+    return codec.unknownFields(payload, at, end)
+  } catch (error) {
+    return codeOf(error) === 'SCHEMA_UNKNOWN' ? undefined : 0
   }
 }

@@ -37,8 +37,6 @@ const TRANSITIONS: Transitions<WorkerStatus> = {
   failed: [],
 }
 
-/** Records a task runs before another task gets its turn, and before the clock is asked. */
-const TURN_RECORDS = 512
 /** A slice ends after this long, so that heartbeats and answers are never far behind, ms. */
 const SLICE_MS = 10
 /** How long the loop sleeps when there is nothing to do at all, ms: input wakes it. */
@@ -192,8 +190,11 @@ export class Worker {
       for (const task of this.#tasks.values()) {
         if (task.life.state !== 'running') continue
         try {
-          if (task.wake(clock.now())) turn += 1
-          if (task.busy) turn += task.pending === undefined ? task.run(TURN_RECORDS) : 0
+          // What cannot be committed, because the group is silent, may not grow without bound either.
+          if (this.#uncommitted() < this.#options.commitBytes) {
+            if (task.wake(clock.now())) turn += 1
+            if (task.busy) turn += task.pending === undefined ? task.run(this.#options.turnRecords) : 0
+          }
           if (task.pending !== undefined) this.#load(task)
         } catch (error) {
           this.#stopTask(task, error)
@@ -201,7 +202,7 @@ export class Worker {
       }
       if (turn === 0) break
       worked = true
-    } while (clock.mono() < until && this.#uncommitted() < this.#options.commitBytes)
+    } while (clock.mono() < until)
     return worked
   }
 
@@ -248,7 +249,7 @@ export class Worker {
   #beginCommit(): void {
     const identity = this.#identity
     const dirty = [...this.#tasks.values()].filter((task) => task.life.state === 'running' && task.pending === undefined && task.dirty)
-    if (dirty.length === 0 || identity === undefined || this.#rebalancing || this.#broken !== undefined) return
+    if (dirty.length === 0 || identity === undefined || this.#rebalancing || this.#broken !== undefined || !this.#leased) return
     this.#commitStarted = this.#world.clock.mono()
     const parts: TaskCommit[] = []
     for (const task of dirty) {
@@ -263,6 +264,11 @@ export class Worker {
       this.#committing = undefined
       this.#bell.ring()
     })
+  }
+
+  /** Whether the group has confirmed this member lately: if not, others may own the tasks by now. */
+  get #leased(): boolean {
+    return (this.#membership as Membership).heartbeatAge() <= this.#options.sessionMs / 2
   }
 
   async #commit(tasks: readonly TaskCommit[], identity: Identity): Promise<void> {
@@ -281,16 +287,19 @@ export class Worker {
       failed: new Map(),
       changelogIdOf: (topic) => this.#stages.topicId(topic),
       deadTopics: this.#stages.deadTopics,
-    }
-    try {
-      if ((this.#membership as Membership).heartbeatAge() > this.#options.sessionMs / 2) {
-        throw new TidemarkError('COMMIT_REJECTED', 'the group has not been heard from for half a session', {
+      checkLease: () => {
+        if (identity === this.#identity && this.#leased) return
+        throw new TidemarkError('MEMBER_LOST', 'the group has not been heard from for half a session', {
           hint: 'Another worker may own the tasks by now, so nothing is written.',
         })
-      }
+      },
+    }
+    try {
       await runCommit(this.#options.guarantee === 'exactly-once' ? this.#protocol.exactlyOnce : this.#protocol.atLeastOnce, run)
     } catch (error) {
       telemetry.count('commit_failures', {})
+      // Who was refused owns nothing until the group says so again, unless it has said so since.
+      if (codeOf(error) === 'COMMIT_REJECTED' && identity === this.#identity) this.#disown()
       this.#break(error)
       return
     }
@@ -340,7 +349,7 @@ export class Worker {
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
-        await this.#world.log.fence(`${this.#stages.plan.app}-`, liveWriters(event.userData))
+        await this.#insist(() => this.#world.log.fence(`${this.#stages.plan.app}-`, liveWriters(event.userData)))
         this.#openMissing()
         if (this.life.state === 'joining') this.life.to('running')
       }
@@ -427,22 +436,27 @@ export class Worker {
 
   async #recover(): Promise<void> {
     const error = this.#broken
-    const { clock, random, telemetry } = this.#world
+    const { telemetry } = this.#world
     if (isFinal(error)) throw error
     if (error instanceof TidemarkError) telemetry.event({ kind: 'worker', worker: this.name, state: 'recovering', error })
-    if (codeOf(error) === 'COMMIT_REJECTED') this.#disown()
     await this.#discardAll()
     this.#broken = undefined
+    await this.#insist(() => this.#openWriter())
+    this.#openMissing()
+  }
+
+  /** Tries until it works, the worker is to end, or it never will work. */
+  async #insist(work: () => Promise<void>): Promise<void> {
+    const { clock, random } = this.#world
     for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
       try {
-        await this.#openWriter()
-        break
-      } catch (cause) {
-        if (isFinal(cause)) throw cause
+        await work()
+        return
+      } catch (error) {
+        if (isFinal(error)) throw error
         await clock.sleep(backoffMs(attempt, random.unit()), this.#stop.signal).catch(() => {})
       }
     }
-    this.#openMissing()
   }
 
   /** A fresh epoch: fences this worker's earlier life and ends the transaction it left open. */

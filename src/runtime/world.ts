@@ -32,6 +32,8 @@ export interface RuntimeOptions {
   readonly bufferBytes: number
   /** Bytes asked of the log at once. */
   readonly fetchBytes: number
+  /** Records a task runs before another task gets its turn, and before the clock is asked. */
+  readonly turnRecords: number
   /** How long a silent worker is waited for, ms. */
   readonly sessionMs: number
   /** Refuse rows that a fold changed in place. Costs time; for tests and development. */
@@ -48,6 +50,7 @@ export const DEFAULT_OPTIONS: RuntimeOptions = Object.freeze({
   cacheKeys: 4_096,
   bufferBytes: 1024 * 1024,
   fetchBytes: 2 * 1024 * 1024,
+  turnRecords: 512,
   sessionMs: 10_000,
   freezeRows: false,
   durableStores: false,

@@ -101,7 +101,9 @@ function freshnessHeaders(freshness: Freshness): Record<string, string> {
 
 function live(app: Served): Response {
   const { failure } = app
-  return failure === undefined ? answer(200, { live: true }) : answer(503, { live: false, error: { code: failure.code, message: failure.message } })
+  return failure === undefined
+    ? answer(200, { live: true })
+    : answer(503, { live: false, error: { code: failure.code, message: failure.message } })
 }
 
 function ready(app: Served): Response {

@@ -51,7 +51,8 @@ export async function serve(app: Served, options: ServeOptions = {}): Promise<Se
     if (failure.code === 'EADDRINUSE' && port < last) continue
     throw new TidemarkError('OPTION_INVALID', `port ${port} cannot be listened on`, {
       detail: `${messageOf(failure)}.`,
-      hint: failure.code === 'EACCES' ? 'Ports below 1024 belong to the system. Choose another: --port 8080.' : 'Choose another: --port 9000.',
+      hint:
+        failure.code === 'EACCES' ? 'Ports below 1024 belong to the system. Choose another: --port 8080.' : 'Choose another: --port 9000.',
       cause: failure,
     })
   }

@@ -214,6 +214,8 @@ export interface KeyedNode extends Common {
   readonly keeps: boolean
   /** Depends on wall time: not in a fold stage. */
   readonly wall: boolean
+  /** Makes values of its own, beside those that it may pass on. */
+  readonly makes: boolean
   /** Sends facts under other keys than the one at hand: no keyed node may follow before a repartition. */
   readonly rekeys: boolean
   /** Lets each fact pass once, so that a fold behind it may add up (`ViewSpec.safety`). */

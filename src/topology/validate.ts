@@ -87,11 +87,14 @@ function foldIsSafe(node: KeyedNode, byId: ById): void {
 
 /** The id of a source from which `node` can be reached without passing a node that `guards`, if there is one. */
 function wayWithout(node: Node, byId: ById, guards: (step: Node) => boolean): string | undefined {
-  for (const input of inputsOf(node, byId)) {
-    if (guards(input)) continue
+  // Each step is looked at once, however many ways lead through it: ways double with every fork that joins again.
+  const seen = new Set<NodeId>()
+  const open = inputsOf(node, byId)
+  for (let input = open.pop(); input !== undefined; input = open.pop()) {
+    if (seen.has(input.id) || guards(input)) continue
+    seen.add(input.id)
     if (input.kind === 'source') return input.id
-    const open = wayWithout(input, byId, guards)
-    if (open !== undefined) return open
+    open.push(...inputsOf(input, byId))
   }
   return undefined
 }

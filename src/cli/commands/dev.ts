@@ -1,0 +1,352 @@
+/**
+ * `tidemark dev`: a topology on the embedded log, with its feed, its views over HTTP and a live display. It ends when it is told to, or with
+ * `once` when everything has been applied; started again it goes on where it was.
+ */
+import type { TidemarkError } from '../../base/errors.ts'
+import type { FeedCheck, RunningFeed } from '../../runtime/feed.ts'
+import { jsonText } from '../../server/json.ts'
+import { type Serving, serve } from '../../server/server.ts'
+import { type Running, start } from '../../start.ts'
+import { errorData, errorText, exitCodeOf } from '../failure.ts'
+import { picture, plainLine, type Sample, Screen } from '../live.ts'
+import type { Loaded } from '../load.ts'
+import { lockAt } from '../locks.ts'
+import { Meter } from '../meter.ts'
+import { changedFolds, defaultFolder, record } from '../place.ts'
+import { paint } from '../render.ts'
+import { EXIT, type Output, type Shell, type Signal } from '../shell.ts'
+import { DEFAULT_PORT } from '../words.ts'
+
+export interface DevOptions {
+  /** Default `.tidemark/<topology>`. */
+  readonly dir: string | undefined
+  /** The first port to try. With `once` nothing is served unless it is given. */
+  readonly port: number | undefined
+  /** As fast as it goes, and end when everything is applied. */
+  readonly once: boolean
+  /** One JSON object on stdout at the end, and nothing else there. */
+  readonly json: boolean
+  /** Values of the feed's own options. */
+  readonly feed: Readonly<Record<string, string | true | undefined>>
+}
+
+/** How often is looked whether something is to be done or shown, ms. */
+const TICK_MS = 100
+const PICTURE_MS = 200
+const LINE_MS = 1_000
+/** A terminal sends Ctrl-C to every process in front of it, and those in between pass it on: signals so close are one, ms. */
+const SAME_SIGNAL_MS = 250
+/** Sentences about unreadable input that are printed one by one; of more, their number at the end. */
+const PROBLEMS_SHOWN = 10
+
+/** @throws TidemarkError when it cannot be started; what happens later is shown, and decides the exit code */
+export async function dev(loaded: Loaded, options: DevOptions, shell: Shell): Promise<number> {
+  const ending = new Ending(shell)
+  const session = new Session(loaded, options, shell, ending)
+  try {
+    await session.open()
+    await session.watch()
+  } catch (error) {
+    ending.fail(error)
+    if (!session.opened) throw error
+  } finally {
+    await session.close()
+    ending.release()
+  }
+  return session.report()
+}
+
+/** Why and when a session ends. */
+class Ending {
+  readonly #shell: Shell
+  readonly #abort = new AbortController()
+  readonly #off: () => void
+  #since = 0
+  by: Signal | undefined
+  failure: unknown
+
+  constructor(shell: Shell) {
+    this.#shell = shell
+    this.#off = shell.onSignal((signal) => this.#hear(signal))
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  #hear(signal: Signal): void {
+    const now = this.#shell.clock.mono()
+    if (this.by === undefined) {
+      this.by = signal
+      this.#since = now
+      this.#abort.abort()
+    } else if (now - this.#since > SAME_SIGNAL_MS) this.#shell.exit(EXIT.interrupted)
+  }
+
+  /** Ends it for an error; the first one is what is reported. */
+  fail(error: unknown): void {
+    this.failure ??= error
+    this.#abort.abort()
+  }
+
+  /** Stops what listens to the signal: it is over, for whatever reason. */
+  end(): void {
+    this.#abort.abort()
+  }
+
+  release(): void {
+    this.#off()
+  }
+}
+
+class Session {
+  readonly #loaded: Loaded
+  readonly #options: DevOptions
+  readonly #shell: Shell
+  readonly #ending: Ending
+  readonly #dir: string
+  readonly #meter: Meter
+  readonly #began: number
+  /** Where lines go: to stdout, unless that is for one JSON object. */
+  readonly #words: Output
+  readonly #screen: Screen | undefined
+  /** Everything that it needs is there. Before that, an error is the whole answer. */
+  opened = false
+  #running: Running<readonly unknown[]> | undefined
+  #serving: Serving | undefined
+  #feed: RunningFeed | undefined
+  #feeding: Promise<void> | undefined
+  #fed = false
+  #applied = false
+  #check: FeedCheck | undefined
+  #halted: TidemarkError | undefined
+  #shownAt = Number.NEGATIVE_INFINITY
+  #problemsShown = 0
+  #rowUrl: string | undefined
+
+  constructor(loaded: Loaded, options: DevOptions, shell: Shell, ending: Ending) {
+    this.#loaded = loaded
+    this.#options = options
+    this.#shell = shell
+    this.#ending = ending
+    const { name, graph } = loaded.topology
+    this.#dir = options.dir ?? defaultFolder(name)
+    this.#meter = new Meter(graph.nodes.filter(({ kind }) => kind === 'source').map(({ id }) => id))
+    this.#began = shell.clock.mono()
+    this.#words = options.json ? shell.err : shell.out
+    const redraws = !options.json && shell.out.terminal && shell.env.TERM !== 'dumb'
+    this.#screen = redraws ? new Screen(shell.out) : undefined
+  }
+
+  async open(): Promise<void> {
+    const { topology, feed, name } = this.#loaded
+    const { once, port } = this.#options
+    const lock = lockAt(this.#loaded)
+    const running = await start(topology, { dir: this.#dir, telemetry: this.#meter, ...(lock === undefined ? {} : { lock }) })
+    this.#running = running
+    void running.ended().catch((error: unknown) => this.#ending.fail(error))
+    if (!once || port !== undefined) this.#serving = await this.#serve(port ?? DEFAULT_PORT)
+    await record(this.#dir, { topology: name, ...(this.#serving === undefined ? {} : { url: this.#serving.url }) })
+    for (const warning of await changedFolds(this.#dir, topology.graph)) this.#meter.notice('warning', warning)
+    this.#feed = await feed?.open(running.access, { dir: this.#dir, unpaced: once, options: this.#options.feed })
+    this.#feeding = this.#feed?.run(this.#ending.signal).then(
+      () => {
+        this.#fed = !this.#ending.signal.aborted
+      },
+      (error: unknown) => this.#ending.fail(error),
+    )
+    this.#fed = this.#feed === undefined
+    this.opened = true
+    if (this.#screen === undefined) await this.#introduce()
+  }
+
+  async #serve(port: number): Promise<Serving> {
+    const serving = await serve((this.#running as Running<readonly unknown[]>).app, { port })
+    if (port !== 0 && serving.port !== port)
+      this.#meter.notice('warning', `port ${port} is taken; the views are served on port ${serving.port}`)
+    return serving
+  }
+
+  async #introduce(): Promise<void> {
+    await this.#say(`${this.#loaded.topology.name} on the embedded log in ${this.#dir}`)
+    if (this.#serving !== undefined) await this.#say(`views are served at ${this.#serving.url}/views`)
+  }
+
+  /** Shows what happens until it ends. */
+  async watch(): Promise<void> {
+    const { clock } = this.#shell
+    const { signal } = this.#ending
+    const { app } = this.#running as Running<readonly unknown[]>
+    while (!signal.aborted) {
+      if (this.#meter.refused !== undefined) this.#ending.fail(this.#meter.refused)
+      this.#halted ??= app.failure
+      if (this.#fed && !this.#applied && (await this.#caughtUp())) await this.#finish()
+      if (this.#options.once && (this.#applied || this.#halted !== undefined)) break
+      await this.#show(false)
+      await clock.sleep(TICK_MS, signal).catch(() => {})
+    }
+    await this.#show(true)
+  }
+
+  /** Positions are committed before the last rows are on disk, where a check reads them: both must be through. */
+  async #caughtUp(): Promise<boolean> {
+    const running = this.#running as Running<readonly unknown[]>
+    return (await running.caughtUp()) && running.app.lag() === 0
+  }
+
+  async #finish(): Promise<void> {
+    const { app } = this.#running as Running<readonly unknown[]>
+    this.#applied = true
+    if (this.#feed === undefined) return
+    this.#check = await this.#feed.check({ view: (name) => app.view(name) })
+    if (this.#screen !== undefined) return
+    await this.#say(plainLine(this.#sample()))
+    await this.#tellUnread()
+    await this.#say(this.#check.sentence)
+  }
+
+  /** Stops what was begun, in the order that loses nothing: who feeds, who reads, who processes. */
+  async close(): Promise<void> {
+    this.#ending.end()
+    for (const step of [() => this.#feeding, () => this.#feed?.close(), () => this.#serving?.close(), () => this.#running?.close()]) {
+      try {
+        await step()
+      } catch (error) {
+        this.#ending.fail(error)
+      }
+    }
+    await this.#screen?.end()
+  }
+
+  /** Says how it ended, and gives the exit code. */
+  async report(): Promise<number> {
+    const { failure, by } = this.#ending
+    await this.#tell()
+    if (!this.#applied) await this.#tellUnread()
+    const error = failure ?? this.#halted
+    if (error !== undefined) await this.#shell.err.write(`${errorText(error, paint(this.#shell.err, this.#shell.env))}\n`)
+    if (by !== undefined || error !== undefined) await this.#say(this.#whereItGoesOn())
+    const code = this.#code()
+    if (this.#options.json) {
+      const interrupted = by === undefined ? {} : { interrupted: true }
+      await this.#shell.out.write(
+        `${jsonText({ ...this.#figures(), ...interrupted, ...(error === undefined ? {} : { error: errorData(error) }) })}\n`,
+      )
+    }
+    return code
+  }
+
+  #code(): number {
+    const { failure, by } = this.#ending
+    if (failure !== undefined) return exitCodeOf(failure)
+    if (this.#halted !== undefined || this.#check?.equal === false) return EXIT.failed
+    if (by === undefined || (this.#applied && !this.#options.once)) return EXIT.ok
+    return by === 'SIGTERM' && !this.#options.once ? EXIT.ok : EXIT.interrupted
+  }
+
+  #whereItGoesOn(): string {
+    const feed = this.#feed
+    const again = `The next start in ${this.#dir} goes on`
+    if (feed === undefined || this.#fed) return `stopped. ${again} where this one committed.`
+    return `stopped. ${again} at ${feed.done} of ${feed.total} of the feed, and where this one committed.`
+  }
+
+  #figures(): Readonly<Record<string, unknown>> {
+    const seconds = Math.round(this.#shell.clock.mono() - this.#began) / 1_000
+    const equal = this.#check === undefined ? {} : { equal: this.#check.equal }
+    return { ...this.#check?.figures, ...equal, ...this.#counts(), seconds }
+  }
+
+  #counts(): Sample['counts'] {
+    const of = (counter: Parameters<Meter['of']>[0]): number => this.#meter.of(counter)
+    return {
+      applied: of('applied'),
+      duplicate: of('duplicate'),
+      stale: of('stale'),
+      gap: of('gap'),
+      parked: of('parked'),
+      dead: of('dead'),
+    }
+  }
+
+  // --- what is shown -----------------------------------------------------------------------------------------------------------
+
+  async #show(last: boolean): Promise<void> {
+    const { clock, out, env } = this.#shell
+    const now = clock.mono()
+    if (!last && now - this.#shownAt < (this.#screen === undefined ? LINE_MS : PICTURE_MS)) return
+    this.#shownAt = now
+    if (this.#screen === undefined) {
+      await this.#tell()
+      if (!last) await this.#say(plainLine(this.#sample()))
+      return
+    }
+    await this.#findRow()
+    await this.#screen.show(picture(this.#sample(), out, paint(out, env)))
+  }
+
+  /** Where nothing is redrawn, what has to be told is told once. */
+  async #tell(): Promise<void> {
+    if (this.#screen !== undefined) return
+    const { notices } = this.#meter
+    for (const { kind, text } of notices.splice(0)) await this.#say(`${kind}: ${text}`)
+    const problems = this.#feed?.problems ?? []
+    for (const problem of problems.slice(this.#problemsShown, PROBLEMS_SHOWN)) await this.#say(`input: ${problem}`)
+    this.#problemsShown = Math.max(this.#problemsShown, Math.min(problems.length, PROBLEMS_SHOWN))
+  }
+
+  async #tellUnread(): Promise<void> {
+    const unread = this.#feed?.problems.length ?? 0
+    if (unread > 0) await this.#say(`input: ${unread} ${unread === 1 ? 'row' : 'rows'} could not be read`)
+  }
+
+  async #say(line: string): Promise<void> {
+    await this.#words.write(`${line}\n`)
+  }
+
+  #sample(): Sample {
+    const { app } = this.#running as Running<readonly unknown[]>
+    const { clock } = this.#shell
+    const now = clock.mono()
+    return {
+      app: this.#loaded.topology.name,
+      dir: this.#dir,
+      elapsedMs: now - this.#began,
+      feed: this.#feed === undefined ? undefined : { done: this.#feed.done, total: this.#feed.total },
+      rates: this.#meter.rates(now),
+      counts: this.#counts(),
+      lag: app.lag(),
+      restoring: this.#meter.restoring,
+      views: app.views.map((name) => ({ name, freshness: app.view(name).freshness().projection })),
+      highlights: this.#feed?.highlights() ?? [],
+      problems: this.#feed?.problems ?? [],
+      notices: this.#meter.notices,
+      check: this.#check,
+      url: this.#serving === undefined ? undefined : `${this.#serving.url}/views`,
+      next: this.#next(),
+    }
+  }
+
+  /** What a newcomer may try now. */
+  #next(): Sample['next'] {
+    const url = this.#serving?.url
+    const { name } = this.#loaded
+    const views = (this.#running as Running<readonly unknown[]>).app.views
+    return [
+      ...(url === undefined || views[0] === undefined ? [] : [[`curl '${url}/views/${views[0]}?limit=5'`, 'a page of rows'] as const]),
+      ...(this.#rowUrl === undefined ? [] : [[`curl '${this.#rowUrl}'`, 'one row, and how fresh it is'] as const]),
+      [`npx tidemark plan ${name}`, 'what runs here, and why'],
+      ['Ctrl-C', this.#check === undefined ? 'stops it; started again, it goes on' : 'stops it'],
+    ]
+  }
+
+  /** The address of some row, as soon as there is one. */
+  async #findRow(): Promise<void> {
+    const { app } = this.#running as Running<readonly unknown[]>
+    const [name] = app.views
+    if (this.#rowUrl !== undefined || this.#serving === undefined || name === undefined || this.#meter.of('applied') === 0) return
+    const { rows } = await app.view(name).page({ limit: 1 })
+    const [row] = rows
+    if (row !== undefined) this.#rowUrl = `${this.#serving.url}/views/${name}/${encodeURIComponent(row.text)}`
+  }
+}

@@ -1,0 +1,83 @@
+/** `tidemark plan`: prints what will run, writes it down as the lock, or compares it with the lock. */
+import { TidemarkError } from '../../base/errors.ts'
+import { explain, explainJson, SECTIONS, type Section } from '../../plan/explain.ts'
+import { mermaid } from '../../plan/mermaid.ts'
+import { jsonText } from '../../server/json.ts'
+import { errorData, errorText } from '../failure.ts'
+import type { Loaded } from '../load.ts'
+import { changeLines, changesOf, type Planned, planned, writeLock } from '../locks.ts'
+import { paint } from '../render.ts'
+import { EXIT, type Shell } from '../shell.ts'
+import type { FORMATS } from '../words.ts'
+
+export interface PlanOptions {
+  /** One pass only; undefined for all. */
+  readonly stage: Section | undefined
+  readonly format: (typeof FORMATS)[number]
+  readonly check: boolean
+  readonly write: boolean
+}
+
+/** @throws TidemarkError OPTION_INVALID for options that contradict each other, PLAN_LOCK_INVALID, PLAN_REFUSED */
+export async function plan(loaded: Loaded, options: PlanOptions, shell: Shell): Promise<number> {
+  refuseContradictions(options)
+  if (options.check) return await check(loaded, options.format === 'json', shell)
+  const made = planned(loaded)
+  if (options.write) return await write(made, shell)
+  const sections = options.stage === undefined ? SECTIONS : [options.stage]
+  switch (options.format) {
+    case 'text':
+      await shell.out.write(explain(made.plan, made.facts, sections))
+      break
+    case 'json':
+      await shell.out.write(`${jsonText(explainJson(made.plan, made.facts, sections), 2)}\n`)
+      break
+    case 'mermaid':
+      await shell.out.write(mermaid(made.plan))
+  }
+  return EXIT.ok
+}
+
+function refuseContradictions({ stage, format, check, write }: PlanOptions): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new TidemarkError('OPTION_INVALID', what, { hint })
+  }
+  if (check && write) refuse('--check and --write contradict each other', 'Compare first, then write what you agree to.')
+  if ((check || write) && stage !== undefined) refuse('the lock is of the whole plan', 'Leave out --stage.')
+  if (format === 'mermaid' && stage !== undefined) refuse('the picture shows the whole plan', 'Leave out --stage.')
+  if (format === 'mermaid' && (check || write)) refuse('a picture cannot be compared', 'Leave out --format mermaid.')
+}
+
+async function write(made: Planned, shell: Shell): Promise<number> {
+  const changes = changesOf(made)
+  await writeLock(made)
+  for (const change of changes) await shell.err.write(`${changeLines(change).join('\n')}\n`)
+  await shell.out.write(`wrote ${made.file}${made.lock === undefined ? '' : changes.length === 0 ? ', which was right already' : ''}\n`)
+  return EXIT.ok
+}
+
+/** The command of a CI: no lock or a broken one is a failure, a difference is one of its own. */
+async function check(loaded: Loaded, json: boolean, shell: Shell): Promise<number> {
+  try {
+    const made = planned(loaded)
+    if (made.lock === undefined) {
+      throw new TidemarkError('PLAN_LOCK_INVALID', `topology "${loaded.topology.name}" has no plan lock`, {
+        detail: `${made.file} does not exist.`,
+        hint: `Make it with "tidemark plan ${loaded.name} --write", and commit it.`,
+      })
+    }
+    const changes = changesOf(made)
+    if (json) await shell.out.write(`${jsonText({ changes })}\n`)
+    else if (changes.length === 0) await shell.out.write(`the plan is the one in ${made.file}\n`)
+    else {
+      await shell.out.write(`the plan differs from ${made.file}:\n\n`)
+      for (const change of changes) await shell.out.write(`${changeLines(change).join('\n')}\n`)
+      await shell.err.write(`\nIf this is what you want: tidemark plan ${loaded.name} --write\n`)
+    }
+    return changes.length === 0 ? EXIT.ok : EXIT.differences
+  } catch (error) {
+    await shell.err.write(`${errorText(error, paint(shell.err, shell.env))}\n`)
+    if (json) await shell.out.write(`${jsonText({ error: errorData(error) })}\n`)
+    return EXIT.failed
+  }
+}

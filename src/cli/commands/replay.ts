@@ -1,0 +1,45 @@
+/** `tidemark replay`: a projection made again from its log, compared with the live one by state hash, and switched to. */
+import { type Replayed, replay } from '../../runtime/replay.ts'
+import { jsonText } from '../../server/json.ts'
+import { offline } from '../offline.ts'
+import type { Wanted } from '../place.ts'
+import { grouped } from '../render.ts'
+import { EXIT, type Shell } from '../shell.ts'
+import type { SWITCHES } from '../words.ts'
+
+export interface ReplayOptions extends Wanted {
+  /** When the rebuilt projection becomes the live one. */
+  readonly switch: (typeof SWITCHES)[number]
+  readonly json: boolean
+}
+
+/** @throws TidemarkError VIEW_UNKNOWN, LOG_LOCKED, PLAN_CHANGED, POSITION_GAP */
+export async function replayProjection(projection: string, options: ReplayOptions, shell: Shell): Promise<number> {
+  const instead = (): string => 'A projection is rebuilt while nobody runs it. Stop that process first.'
+  const replayed = await offline(options, shell, instead, ({ graph, world, signal }) =>
+    replay(graph, projection, world, {
+      switch: options.switch,
+      signal,
+      onProgress: ({ partition, done, total }) =>
+        void shell.err.write(`partition ${partition}: ${grouped(done)} records of about ${grouped(total)}\n`),
+    }),
+  )
+  if (options.json) await shell.out.write(`${jsonText(replayed)}\n`)
+  else for (const line of replayLines(replayed)) await shell.out.write(`${line}\n`)
+  return replayed.equal || replayed.switched ? EXIT.ok : EXIT.differences
+}
+
+export function replayLines({ generation, records, projections, switched }: Replayed): string[] {
+  return [
+    ...projections.map(({ name, live, rebuilt, equal, rows }) =>
+      equal
+        ? `${name}: equal. ${grouped(rows)} rows, state hash ${live}`
+        : `${name}: different. State hash live ${live}, rebuilt ${rebuilt} (${grouped(rows)} rows)`,
+    ),
+    `generation ${generation.rebuilt} was made from ${grouped(records)} records; ${
+      switched
+        ? `it is live now, and generation ${generation.live} is gone`
+        : `generation ${generation.live} stays live, and what was made is dropped`
+    }`,
+  ]
+}

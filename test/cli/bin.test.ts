@@ -1,0 +1,46 @@
+/** The command as npm installs it: it runs from the repository, passes on exit codes, and says what is missing before set-up. */
+import { execFile } from 'node:child_process'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ROOT, temporary } from './tidemark.ts'
+
+interface Ended {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+function run(bin: string, ...args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [bin, ...args], { cwd: temporary(), timeout: 40_000 }, (error, out, err) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err })
+    })
+  })
+}
+
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+
+test('the command runs from the repository, from any folder, with its own exit codes', async () => {
+  const bin = join(ROOT, 'bin', 'tidemark.mjs')
+  expect(await run(bin, '--version')).toEqual({ code: 0, out: `${version}\n`, err: '' })
+  expect(await run(bin, 'paln')).toMatchObject({ code: 64, out: '', err: expect.stringContaining('Did you mean plan?') })
+})
+
+test('the command says how to set up when nothing is installed', async () => {
+  const clone = temporary()
+  for (const part of ['bin', 'scripts', 'package.json', '.nvmrc']) cpSync(join(ROOT, part), join(clone, part), { recursive: true })
+  expect(await run(join(clone, 'bin', 'tidemark.mjs'), 'plan')).toMatchObject({
+    code: 78,
+    err: expect.stringContaining('run "npm install"'),
+  })
+})
+
+test('the command runs what was compiled where that is, as in the published package', async () => {
+  const installed = temporary()
+  cpSync(join(ROOT, 'bin'), join(installed, 'bin'), { recursive: true })
+  mkdirSync(join(installed, 'dist', 'cli'), { recursive: true })
+  writeFileSync(join(installed, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(installed, 'dist', 'cli', 'main.js'), 'console.log(process.argv.slice(2).join())\nprocess.exit(2)\n')
+  expect(await run(join(installed, 'bin', 'tidemark.mjs'), 'plan', '--check')).toEqual({ code: 2, out: 'plan,--check\n', err: '' })
+})

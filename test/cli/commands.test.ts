@@ -1,0 +1,231 @@
+/** The commands that end at once: what they print, and what their exit codes mean. */
+import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { type Ended, inProcess, lastLine, ROOT, SHOP, temporary } from './tidemark.ts'
+
+const tidemark = (...args: readonly string[]): Promise<Ended> => inProcess(args)
+
+/** A topology in a folder of its own, where its lock lies too. */
+function copyOf(file: string, lock?: string): string {
+  const folder = temporary()
+  writeFileSync(join(folder, 'index.ts'), `export { shop } from ${JSON.stringify(join(ROOT, SHOP, file))}\n`)
+  if (lock !== undefined) writeFileSync(join(folder, 'shop.plan.json'), lock)
+  return folder
+}
+
+describe('words', () => {
+  test('that no command knows are answered with a sentence and what was meant', async () => {
+    for (const [args, meant] of [
+      [['pln'], 'Did you mean plan?'],
+      [['plan', SHOP, '--fromat', 'text'], 'Did you mean --format?'],
+      [['plan', SHOP, '--stage', 'topcs'], 'Did you mean topics?'],
+      [['dev', SHOP, '--oders', '5'], 'Did you mean --orders?'],
+      [['dev', 'topologies/retial'], 'Did you mean topologies/retail?'],
+      [['dev', SHOP, '--port', 'http'], 'A port is a number from 0 to 65535'],
+      [['dev', '--orders', '5', SHOP], 'Name it first'],
+      [['export'], 'Look at --help.'],
+    ] as const) {
+      const { code, out, err } = await tidemark(...args)
+      expect([code, out]).toEqual([args[1] === 'topologies/retial' ? 78 : 64, ''])
+      expect(err).toContain(meant)
+      expect(err).toMatch(/^[A-Z_]+: \S.*\n/)
+    }
+  })
+
+  test('of a feed are its own: a bad value is refused by it, as data too', async () => {
+    const { code, out, err } = await tidemark('dev', SHOP, '--dir', temporary(), '--once', '--json', '--orders', 'many')
+    expect(code).toBe(64)
+    expect(JSON.parse(out)).toEqual({ error: { code: 'OPTION_INVALID', message: '--orders is not a number', hint: 'Write --orders 200.' } })
+    expect(err).toContain('hint: Write --orders 200.')
+  })
+
+  test('of help are there for every command, with examples, and for the options of a feed', async () => {
+    for (const command of ['dev', 'plan', 'check', 'types', 'export', 'replay', 'verify']) {
+      const { code, out } = await tidemark(command, '--help')
+      expect(code).toBe(0)
+      expect(out).toContain(`Usage: tidemark ${command}`)
+      expect(out).toContain('Examples:')
+    }
+    const { out } = await tidemark('dev', SHOP, '--help')
+    expect(out).toMatch(/Options of its feed:\n\s+--orders <n>\s+how many orders there are \(default: 200\)/)
+  })
+
+  test('of nothing at all get the help, and no success', async () => {
+    const { code, err } = await tidemark()
+    expect(code).toBe(64)
+    expect(err).toContain('Begin with:')
+  })
+
+  test('ask for the version', async () => {
+    expect(await tidemark('--version')).toMatchObject({ code: 0, out: '1.2.3\n' })
+  })
+})
+
+describe('plan', () => {
+  test('prints one pass or all, as text, data or a picture', async () => {
+    expect((await tidemark('plan', SHOP)).out).toMatch(/^shop: 6 steps, 2 stages, /)
+    const topics = await tidemark('plan', SHOP, '--stage', 'topics')
+    expect(topics.out).toMatch(/^Topics: .*\n {2}source {5}orders\.v1 {2,}2 partitions/)
+    const data = await tidemark('plan', SHOP, '--stage', 'stores', '--format', 'json')
+    expect(JSON.parse(data.out)).toMatchObject({
+      app: 'shop',
+      stores: [{ id: 1, name: 'orders-once' }, { id: 2 }, { id: 3, name: 'demand-by-sku' }],
+    })
+    expect((await tidemark('plan', SHOP, '--format', 'mermaid')).out).toMatch(/^flowchart LR\n/)
+  })
+
+  test('refuses what contradicts itself', async () => {
+    for (const args of [
+      ['--check', '--write'],
+      ['--format', 'mermaid', '--stage', 'topics'],
+      ['--check', '--stage', 'topics'],
+    ])
+      expect((await tidemark('plan', SHOP, ...args)).code).toBe(64)
+  })
+
+  test('checks the lock: 1 without one, 0 when it agrees, 2 with what a change would do to state, 1 when it is broken', async () => {
+    const folder = copyOf('index.ts')
+    const missing = await tidemark('plan', folder, '--check')
+    expect(missing).toMatchObject({ code: 1, err: expect.stringContaining('PLAN_LOCK_INVALID') })
+
+    expect((await tidemark('plan', folder, '--write')).code).toBe(0)
+    expect(await tidemark('plan', folder, '--check')).toMatchObject({ code: 0 })
+
+    const renamed = copyOf('renamed.ts', readFileSync(join(folder, 'shop.plan.json'), 'utf8'))
+    const changed = await tidemark('plan', renamed, '--check')
+    expect(changed.code).toBe(2)
+    // Worst first: what loses state before what is only new.
+    expect(changed.out).toMatch(/needs a rebuild: store "demand-by-sku" is gone[\s\S]*safe: store "wanted-by-sku" is new/)
+    expect(changed.out).toContain('"was": "demand-by-sku"')
+    const data = await tidemark('plan', renamed, '--check', '--format', 'json')
+    expect(JSON.parse(data.out)).toMatchObject({ changes: [{ effect: 'rebuild' }, {}, {}, {}] })
+
+    const broken = copyOf('index.ts', '{ "lockVersion": 2 }')
+    expect(await tidemark('plan', broken, '--check')).toMatchObject({ code: 1, err: expect.stringContaining('lockVersion is not 1') })
+  })
+
+  test('keeps the name that a store had before, when it is written again', async () => {
+    const folder = copyOf('renamed.ts')
+    await tidemark('plan', folder, '--write')
+    const file = join(folder, 'shop.plan.json')
+    const lock = JSON.parse(readFileSync(file, 'utf8')) as { stores: Record<string, { was?: string }> }
+    ;(lock.stores['wanted-by-sku'] as { was?: string }).was = 'demand-by-sku'
+    writeFileSync(file, JSON.stringify(lock))
+    await tidemark('plan', folder, '--write')
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ stores: { 'wanted-by-sku': { was: 'demand-by-sku' } } })
+  })
+})
+
+describe('check', () => {
+  test('finds nothing in a topology that is right, and says what it looked at', async () => {
+    const { code, out } = await tidemark('check', SHOP, '--schemas', 'none')
+    expect([code, lastLine(out)]).toEqual([0, `lock: none yet; make it with "tidemark plan ${SHOP} --write"`])
+  })
+
+  test('fails for a topology that contradicts itself, and goes on to the schemas', async () => {
+    const folder = temporary()
+    writeFileSync(
+      join(folder, 'index.ts'),
+      `import { topology } from ${JSON.stringify(join(ROOT, 'src', 'index.ts'))}\nexport const none = topology('none', () => [])\n`,
+    )
+    mkdirSync(join(folder, 'schemas', 'orders'), { recursive: true })
+    writeFileSync(join(folder, 'schemas', 'orders', 'Bad.avsc'), '{')
+    const { code, out, err } = await tidemark('check', folder, '--schemas', join(folder, 'schemas'))
+    expect(code).toBe(1)
+    expect(err).toContain('TOPOLOGY_INVALID: topology "none" is empty')
+    expect(out).toContain('Bad.avsc:1: it is not JSON')
+  })
+
+  test('tells drift of the lock from errors', async () => {
+    const agreed = copyOf('index.ts')
+    await tidemark('plan', agreed, '--write')
+    const folder = copyOf('renamed.ts', readFileSync(join(agreed, 'shop.plan.json'), 'utf8'))
+    const { code, out } = await tidemark('check', folder, '--schemas', 'none', '--json')
+    expect(code).toBe(2)
+    expect(JSON.parse(out)).toMatchObject({ errors: [], lock: { changes: [{ effect: 'rebuild' }, {}, {}, {}] }, types: null })
+  })
+})
+
+describe('types', () => {
+  test('makes modules that a check then finds in order, whatever they import from', async () => {
+    const schemas = temporary()
+    mkdirSync(join(schemas, 'orders'))
+    const schema = { type: 'record', name: 'Placed', namespace: 'orders', fields: [{ name: 'units', type: 'int' }] }
+    writeFileSync(join(schemas, 'orders', 'Placed.avsc'), JSON.stringify(schema))
+    const before = await tidemark('types', '--schemas', schemas, '--check')
+    expect(before).toMatchObject({ code: 2, err: expect.stringContaining('tidemark types') })
+    expect((await tidemark('types', '--schemas', schemas, '--import', '#tidemark')).code).toBe(0)
+    expect(readFileSync(join(schemas, 'orders', 'index.ts'), 'utf8')).toContain(`from '#tidemark'`)
+    expect((await tidemark('types', '--schemas', schemas, '--check')).code).toBe(0)
+
+    writeFileSync(join(schemas, 'orders', 'Placed.avsc'), JSON.stringify({ ...schema, fields: [{ name: 'units', type: 'long' }] }))
+    const after = await tidemark('types', '--schemas', schemas, '--check', '--json')
+    expect(after.code).toBe(2)
+    expect(JSON.parse(after.out)).toMatchObject({ drift: [{ kind: 'unregistered' }, { path: 'orders/index.ts', kind: 'different' }] })
+  })
+
+  test('fails for a folder that is not there', async () => {
+    expect(await tidemark('types', '--schemas', join(temporary(), 'none'))).toMatchObject({
+      code: 78,
+      err: expect.stringContaining('INPUT_INVALID'),
+    })
+  })
+})
+
+describe('a folder at rest', () => {
+  test('is exported, replayed into its next generation and verified, and holds the same rows all the time', async () => {
+    const dir = temporary()
+    await tidemark('dev', SHOP, '--dir', dir, '--once')
+    const before = await tidemark('export', 'demand-by-sku', '--dir', dir)
+    expect(before.out.trimEnd().split('\n')).toHaveLength(15)
+
+    const compared = await tidemark('replay', 'demand-by-sku', '--dir', dir, '--switch', 'never', '--json')
+    expect(compared.code).toBe(0)
+    expect(JSON.parse(compared.out)).toMatchObject({ equal: true, switched: false, records: 200, generation: { live: 1 } })
+    const switched = await tidemark('replay', 'demand-by-sku', '--dir', dir)
+    expect([switched.code, switched.out]).toEqual([
+      0,
+      expect.stringMatching(/^demand-by-sku: equal\. 15 rows, state hash [0-9a-f]{32}\n.*it is live now/),
+    ])
+
+    expect(await tidemark('export', 'demand-by-sku', '--dir', dir)).toEqual(before)
+    const verified = await tidemark('verify', '--dir', dir)
+    expect([verified.code, lastLine(verified.out)]).toEqual([0, 'everything is as it was written'])
+    // Started again, it goes on in the new generation, with nothing to apply.
+    expect(JSON.parse((await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')).out)).toMatchObject({ equal: true, applied: 0 })
+  })
+
+  test('that is damaged fails its verification, with the place', async () => {
+    const dir = temporary()
+    await tidemark('dev', SHOP, '--dir', dir, '--once')
+    const [segment] = globSync(join(dir, 'log', 'topics', '*orders.v1*', '**', '*.log'))
+    const bytes = readFileSync(segment as string)
+    bytes.writeUInt8(bytes.readUInt8(100) ^ 1, 100)
+    writeFileSync(segment as string, bytes)
+    const { code, out } = await tidemark('verify', '--dir', dir, '--json')
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({ problems: [{ where: expect.stringMatching(/^orders\.v1\/\d$/), code: 'LOG_CORRUPT' }] })
+  })
+
+  test('is left as it is when the view, the topology or the folder is another', async () => {
+    const dir = temporary()
+    await tidemark('dev', SHOP, '--dir', dir, '--once')
+    expect(await tidemark('export', 'demand', '--dir', dir)).toMatchObject({
+      code: 64,
+      err: expect.stringContaining('Views of "shop" are: demand-by-sku.'),
+    })
+    const renamed = await tidemark('export', 'wanted-by-sku', '--dir', dir, '--topology', `${SHOP}/renamed.ts`)
+    expect(renamed).toMatchObject({ code: 78, err: expect.stringContaining('PLAN_CHANGED') })
+    const empty = temporary()
+    expect(await tidemark('export', 'demand-by-sku', '--dir', empty)).toMatchObject({
+      code: 78,
+      err: expect.stringContaining('nothing has run in folder'),
+    })
+    expect(globSync(join(empty, '*'))).toEqual([])
+    // A folder whose note is lost is told apart from one where nothing ran.
+    writeFileSync(join(dir, 'tidemark.json'), '{}')
+    expect((await tidemark('verify', '--dir', dir)).err).toContain('names no topology')
+    expect((await tidemark('verify', '--dir', dir, '--topology', SHOP)).code).toBe(78)
+  })
+})

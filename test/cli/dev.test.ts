@@ -1,0 +1,158 @@
+/** `tidemark dev`, as a process: it ends as it says, goes on where it was, and never takes what another process has. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { Command, inProcess, lastLine, ROOT, SHOP, temporary, tidemark } from './tidemark.ts'
+
+/** A shop whose feed waits at its fiftieth order, with everything applied. */
+async function waiting(dir: string, ...more: string[]): Promise<Command> {
+  const command = new Command(['dev', SHOP, '--dir', dir, '--port', '0', '--pause-at', '50', ...more])
+  await command.wrote(/feed 50\/200 .* applied 50 /)
+  return command
+}
+
+describe('once', () => {
+  test('feeds, applies and checks everything, ends by itself, and a second time applies nothing twice', async () => {
+    const dir = temporary()
+    const first = await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')
+    expect(first.code).toBe(0)
+    expect(JSON.parse(first.out)).toMatchObject({
+      rows: 15,
+      units: 19_900,
+      equal: true,
+      applied: 200,
+      duplicate: 0,
+      stale: 0,
+      gap: 0,
+      parked: 0,
+      dead: 0,
+      seconds: expect.any(Number),
+    })
+    const second = await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')
+    expect(second.code).toBe(0)
+    expect(JSON.parse(second.out)).toMatchObject({ rows: 15, units: 19_900, equal: true, applied: 0 })
+  })
+
+  test('without --json ends with the line of the check, in plain lines', async () => {
+    const { code, out } = await tidemark('dev', SHOP, '--dir', temporary(), '--once', '--broken')
+    expect(code).toBe(0)
+    expect(lastLine(out)).toBe('15 rows, 19900 units: equal to the recomputation (19900)')
+    expect(out).toMatch(/feed 200\/200 .* applied 200 .* dead-lettered 1 /)
+    expect(out).toContain('input: line 3: an order without units')
+    expect(out).not.toContain('\u001b')
+  })
+
+  test('fails when the check finds a difference', async () => {
+    const { code, out } = await tidemark('dev', SHOP, '--dir', temporary(), '--once', '--lying', '--json')
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({ equal: false, applied: 200 })
+  })
+
+  test('fails when a task halts, and says where and why', async () => {
+    const { code, out, err } = await tidemark('dev', `${SHOP}/halting.ts`, '--dir', temporary(), '--once', '--negative', '--json')
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({ error: { code: 'STEP_FAILED', detail: 'RangeError: less than nothing is wanted' } })
+    expect(err).toMatch(/failure: task orders\/\d halted at "orders-as-wants"/)
+    expect(err).toContain('parts.ts')
+  })
+
+  test('that is interrupted says so, and is no success', async () => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const command = new Command(['dev', SHOP, '--dir', temporary(), '--once', '--json', '--pause-at', '50'])
+      await command.wrote(/feed 50\/200 .* applied 50 /)
+      command.signal(signal)
+      const { code, out } = await command.ended()
+      expect(code).toBe(130)
+      expect(JSON.parse(out)).toMatchObject({ interrupted: true, applied: 50 })
+    }
+  })
+})
+
+describe('an interrupt', () => {
+  test('drains, commits and says where it goes on; started again it goes on there', async () => {
+    const dir = temporary()
+    const first = await waiting(dir)
+    first.signal('SIGINT')
+    const { code, out } = await first.ended()
+    expect(code).toBe(130)
+    expect(lastLine(out)).toBe(`stopped. The next start in ${dir} goes on at 50 of 200 of the feed, and where this one committed.`)
+    const second = await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')
+    expect(JSON.parse(second.out)).toMatchObject({ equal: true, applied: 150 })
+  })
+
+  test('after everything was checked is a success, and so is a request to end', async () => {
+    const through = new Command(['dev', SHOP, '--dir', temporary(), '--port', '0'])
+    await through.wrote(/equal to the recomputation/)
+    through.signal('SIGINT')
+    expect((await through.ended()).code).toBe(0)
+    const asked = await waiting(temporary())
+    asked.signal('SIGTERM')
+    expect((await asked.ended()).code).toBe(0)
+  })
+
+  test('that comes twice at once is one, and a second one later ends the process whatever it waits for', async () => {
+    const command = await waiting(temporary(), '--stubborn')
+    command.signal('SIGINT')
+    command.signal('SIGINT')
+    // It waits for its feed, for ever, until another one comes that is not the same key still.
+    const again = setInterval(() => command.signal('SIGINT'), 400)
+    const { code, out } = await command.ended()
+    clearInterval(again)
+    expect(code).toBe(130)
+    expect(out).not.toContain('stopped.')
+  })
+})
+
+describe('a folder', () => {
+  test('that another process has open is refused, for dev and for export, with where to read instead', async () => {
+    const dir = temporary()
+    const first = await waiting(dir)
+    const [, url] = await first.wrote(/views are served at (\S+)/)
+    const second = await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')
+    expect(second.code).toBe(75)
+    expect(JSON.parse(second.out)).toMatchObject({ error: { code: 'LOG_LOCKED' } })
+    const exported = await tidemark('export', 'demand-by-sku', '--dir', dir)
+    expect(exported.code).toBe(75)
+    expect(exported.err).toContain(`${url}/demand-by-sku`)
+    expect(await (await fetch(`${url}/demand-by-sku?limit=1`)).json()).toMatchObject({ rows: [{ value: { orders: 4 } }] })
+    first.signal('SIGTERM')
+    await first.ended()
+  })
+
+  test('remembers its topology, and is below .tidemark unless it is named', async () => {
+    const working = temporary()
+    const { code, err } = await new Command(['dev', join(ROOT, SHOP), '--once'], working).ended()
+    expect([code, err]).toEqual([0, ''])
+    expect(JSON.parse(readFileSync(join(working, '.tidemark', 'shop', 'tidemark.json'), 'utf8'))).toEqual({ topology: join(ROOT, SHOP) })
+    const exported = await new Command(['export', 'demand-by-sku', '--prefix', 'sku 1|shop/customer-4'], working).ended()
+    expect(exported.out).toBe('{"key":{"sku":"sku 1","shop":"shop/customer-4"},"value":{"orders":14,"units":1421,"cents":"142100"}}\n')
+  })
+})
+
+test('a port that is taken is passed over, and which one is used is said', async () => {
+  const taken = createServer()
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
+  const { port } = taken.address() as { port: number }
+  const command = new Command(['dev', SHOP, '--dir', temporary(), '--port', `${port}`])
+  const [, served] = await command.wrote(/warning: port \d+ is taken; the views are served on port (\d+)/)
+  expect(Number(served)).toBeGreaterThan(port)
+  expect((await fetch(`http://127.0.0.1:${served}/health/live`)).status).toBe(200)
+  command.signal('SIGTERM')
+  await command.ended()
+  await new Promise((resolve) => taken.close(resolve))
+})
+
+test('a fold whose code changed without its revision is warned of, until somebody decides', async () => {
+  const dir = temporary()
+  const run = (file: string): ReturnType<typeof tidemark> => inProcess(['dev', `${SHOP}/${file}`, '--dir', dir, '--once'])
+  expect((await run('index.ts')).out).not.toContain('warning')
+  const warning = 'warning: the code of "demand-by-sku" changed and its revision did not'
+  expect((await run('rewritten.ts')).out).toContain(warning)
+  expect((await run('rewritten.ts')).out).toContain(warning)
+  expect((await run('index.ts')).out).not.toContain('warning')
+  writeFileSync(join(dir, 'folds.json'), '{ no json')
+  const broken = await run('index.ts')
+  expect([broken.code, existsSync(join(dir, 'folds.json'))]).toEqual([78, true])
+  expect(broken.err).toContain('INPUT_INVALID')
+})
