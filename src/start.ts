@@ -57,8 +57,10 @@ export interface Running<P extends readonly unknown[]> {
   readonly access: Access
   /** The application as the tools see it. */
   readonly app: App
-  /** Whether everything in the logs has been processed and committed. */
+  /** Whether everything in the logs has been processed and committed, and can be read. */
   caughtUp(): Promise<boolean>
+  /** Resolves when that is so. @throws TidemarkError what stopped a task or the application */
+  settled(): Promise<void>
   /** Resolves when it has ended. @throws TidemarkError what ended it, when that was not `close` */
   ended(): Promise<void>
   /** Commits what is finished and closes everything it opened. */
@@ -82,6 +84,12 @@ export async function start<P extends readonly unknown[]>(topology: Topology<P>,
       access: world,
       view: (name) => app.view(name) as never,
       caughtUp: () => app.caughtUp(),
+      settled: async () => {
+        while (!(app.ready && (await app.caughtUp()))) {
+          if (app.failure !== undefined) throw app.failure
+          await world.clock.sleep(10)
+        }
+      },
       ended: () => app.ended(),
       close: async () => {
         try {

@@ -93,7 +93,14 @@ export function order(tip: Tip, step: string, options: OrderOptions<unknown, unk
       const last = held[1] as number
       for (; next <= last; next++) {
         const sub = heldSub(next)
-        out.kept(scope.get(sub) as Buffer)
+        const kept = scope.get(sub) as Buffer | undefined
+        // No fact is to blame: a damaged key or index reads as a missing row.
+        if (kept === undefined) {
+          throw new TidemarkError('STORE_CORRUPT', `step "${step}" does not find a record that it held`, {
+            detail: `It is number ${next} of a key, of which the state says that it is held.`,
+          })
+        }
+        out.kept(kept)
         scope.delete(sub)
         count('released')
       }

@@ -22,9 +22,7 @@ export function filter(tip: Tip, step: string, keep: Function2<boolean>, options
       rekeys: false,
       reads,
       passes: true,
-      run: (incoming, out) => {
-        if (keep(value(incoming), incoming)) out.same()
-      },
+      does: { keep: (incoming) => keep(value(incoming), incoming) },
     },
     options,
     tip.facts,
@@ -53,7 +51,7 @@ export function map(
       emits: made(tip.shape, options.value),
       rekeys: false,
       reads,
-      run: (incoming, out) => out.value(to(value(incoming), incoming)),
+      does: { run: (incoming, out) => out.value(to(value(incoming), incoming)) },
     },
     options,
     tip.facts,
@@ -77,8 +75,10 @@ export function flatMap(
       emits: made(tip.shape, options.value),
       rekeys: false,
       reads,
-      run: (incoming, out) => {
-        for (const each of to(value(incoming), incoming)) out.fact(incoming.key, each)
+      does: {
+        run: (incoming, out) => {
+          for (const each of to(value(incoming), incoming)) out.fact(incoming.key, each)
+        },
       },
     },
     options,
@@ -98,7 +98,7 @@ export function keyBy(tip: Tip, step: string, key: Key<unknown>, to: Function2<u
       rekeys: true,
       reads,
       passes: true,
-      run: (incoming, out) => out.keyed(to(value(incoming), incoming)),
+      does: { run: (incoming, out) => out.keyed(to(value(incoming), incoming)) },
     },
     options,
     tip.facts,
@@ -127,12 +127,14 @@ export function branch(
       rekeys: false,
       reads,
       passes: true,
-      run: (incoming, out) => {
-        for (let port = 0; port < questions.length; port++) {
-          if (!(questions[port] as Function2<boolean>)(incoming.value, incoming)) continue
-          out.same(port)
-          return
-        }
+      does: {
+        run: (incoming, out) => {
+          for (let port = 0; port < questions.length; port++) {
+            if (!(questions[port] as Function2<boolean>)(incoming.value, incoming)) continue
+            out.same(port)
+            return
+          }
+        },
       },
     },
     options,
@@ -157,7 +159,7 @@ export function conform(tip: Tip, step: string, to: Context, why: string): Tip {
       rekeys: false,
       reads: [],
       passes: true,
-      run: (_incoming, out) => out.same(),
+      does: { keep: () => true },
     },
     {},
     tip.facts,

@@ -57,17 +57,19 @@ export function translate(
       emits: shapeOf(to.key, eventValues(to), to),
       rekeys: true,
       reads,
-      run: (incoming, out, count) => {
-        const event = incoming.value as { readonly type: string }
-        const translation = cases[event.type]
-        if (translation === undefined) throw new TidemarkError('EVENT_UNKNOWN', `step "${step}" has no case for "${event.type}"`)
-        if (translation === 'ignore') {
-          count('ignored', event.type)
-          return
-        }
-        const result = translation(event, incoming)
-        if (Array.isArray(result)) for (const each of result) place(each, out, count)
-        else place(result, out, count)
+      does: {
+        run: (incoming, out, count) => {
+          const event = incoming.value as { readonly type: string }
+          const translation = cases[event.type]
+          if (translation === undefined) throw new TidemarkError('EVENT_UNKNOWN', `step "${step}" has no case for "${event.type}"`)
+          if (translation === 'ignore') {
+            count('ignored', event.type)
+            return
+          }
+          const result = translation(event, incoming)
+          if (Array.isArray(result)) for (const each of result) place(each, out, count)
+          else place(result, out, count)
+        },
       },
     },
     options,

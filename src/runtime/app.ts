@@ -55,6 +55,7 @@ export class App {
       now: () => world.clock.now(),
       taskOf: (name) => this.#taskOf(name),
       restoring: (name) => restoring.get(name),
+      onFailure: (task, error) => this.#worker.readFailed(task, error),
     })
     this.#ended = this.#worker.run()
   }
@@ -108,8 +109,9 @@ export class App {
     return this.#stages.tasks.flatMap((task) => task.inputs.map(({ topic }) => partitionName(topic, task.partition)))
   }
 
-  /** Whether everything in the logs is processed and committed by the group. */
+  /** Whether everything in the logs is processed and committed by the group, and this worker's part of it is on disk. */
   async caughtUp(): Promise<boolean> {
+    if (!this.#worker.settled) return false
     const partitions = this.#partitionsRead()
     const { log } = this.#world
     const committed = await log.committed(groupOf(this.plan.app), partitions)

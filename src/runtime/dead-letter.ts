@@ -5,6 +5,7 @@
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { TidemarkError } from '../base/errors.ts'
 import { sha256, sha256Hex128 } from '../base/sha256.ts'
+import { plausibleTime } from '../base/time.ts'
 import { originText } from '../contract/envelope.ts'
 import type { Outbox } from './outbox.ts'
 import type { Rec } from './record.ts'
@@ -25,6 +26,8 @@ export const DEAD_HEADER = {
   failedAt: 'tm_failedat',
   /** Length and SHA-256/128 of a value that was too long; the value is then its first bytes. */
   truncated: 'tm_truncated',
+  /** The same of a key. */
+  truncatedKey: 'tm_truncatedkey',
   /** A value that has no schema, as JSON. */
   unwritten: 'tm_unwritten',
   /** All headers of the record, where it had too many to carry more. */
@@ -33,6 +36,7 @@ export const DEAD_HEADER = {
 
 const VALUE_MAX = 800 * 1024
 const VALUE_HEAD = 64 * 1024
+const KEY_MAX = 64 * 1024
 const HEADERS_MAX = 100
 const HEADER_BYTES_MAX = 32 * 1024
 
@@ -57,6 +61,11 @@ export function sendDeadLetter(outbox: Outbox, letter: DeadLetter): void {
   }
   const { value, note } = valueToKeep(rec)
   if (note !== undefined) extra.push(note)
+  let key = rec.keyBytes()
+  if (key !== null && key.length > KEY_MAX) {
+    extra.push([DEAD_HEADER.truncatedKey, lengthAndHash(key)])
+    key = key.subarray(0, KEY_MAX)
+  }
   add(DEAD_HEADER.origin, originText(rec.topic, rec.partition, rec.offset))
   add(DEAD_HEADER.step, letter.step)
   add(DEAD_HEADER.code, error.code)
@@ -78,7 +87,8 @@ export function sendDeadLetter(outbox: Outbox, letter: DeadLetter): void {
     attempt(() => rec.headerBytes(false)),
     extra,
   )
-  outbox.put(letter.topic, 0, rec.at, rec.keyBytes(), value, headers)
+  // A timestamp that no clock shows may be what failed, and no batch could take it.
+  outbox.put(letter.topic, 0, plausibleTime(rec.at) ? rec.at : letter.now, key, value, headers)
 }
 
 /** The value's bytes, shortened where no log would take them. */
@@ -92,8 +102,12 @@ function valueToKeep(rec: Rec): { value: Buffer | null; note: [string, Buffer] |
     return { value: null, note: [DEAD_HEADER.unwritten, Buffer.from((json ?? 'not even as JSON').slice(0, 16_000))] }
   }
   if (bytes === null || bytes.length <= VALUE_MAX) return { value: bytes === null ? null : Buffer.from(bytes), note: undefined }
+  return { value: Buffer.from(bytes.subarray(0, VALUE_HEAD)), note: [DEAD_HEADER.truncated, lengthAndHash(bytes)] }
+}
+
+function lengthAndHash(bytes: Buffer): Buffer {
   const hash = [...sha256(bytes).subarray(0, 4)].map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('')
-  return { value: Buffer.from(bytes.subarray(0, VALUE_HEAD)), note: [DEAD_HEADER.truncated, Buffer.from(`${bytes.length} ${hash}`)] }
+  return Buffer.from(`${bytes.length} ${hash}`)
 }
 
 /** The record's own headers followed by ours, as headers lie in a record. */

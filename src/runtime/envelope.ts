@@ -146,7 +146,7 @@ export interface Enveloped {
   readonly eventType: string | undefined
   readonly source: string
   /** The text of its key; undefined where it has none. */
-  readonly partitionKey: string | undefined
+  readonly partitionKey?: string | undefined
   readonly at: number
   readonly recordedAt: number
   readonly sequence: number | undefined

@@ -26,55 +26,97 @@ export interface PageWish {
   readonly cause: string
 }
 
-export class StepExecutor implements Taker {
+/** What executors of steps without state have in common: a parked key is held, and a failed invocation is answered or run again. */
+abstract class Stateless implements Taker {
   readonly writes: boolean
-  readonly #run: StepNode['run']
-  readonly #out: Outlet
-  readonly #tally: Tally
-  readonly #count: Tally['count']
+  protected readonly out: Outlet
+  protected readonly count: Tally['count']
   readonly #failures: Failures
   readonly #parks: boolean
 
   constructor(node: StepNode, out: Outlet, tally: Tally, failures: Failures) {
-    this.#run = node.run
-    this.#count = tally.count
-    this.#parks = failures.parking !== undefined
-    this.writes = failures.parking !== undefined || (node.passes && out.writes)
-    this.#out = out
-    this.#tally = tally
+    this.out = out
+    this.count = tally.count
     this.#failures = failures
+    this.#parks = failures.parking !== undefined
+    this.writes = this.#parks || (node.passes && out.writes)
   }
 
-  take(rec: Rec, input: number): void {
-    if (this.#parks && this.#failures.parking?.holds(rec) === true) {
-      this.#tally.count('held')
-      return
-    }
-    rec.input = input
-    const out = this.#out
-    out.begin(rec, rec.slot)
-    try {
-      this.#run(rec, out, this.#count)
-    } catch (error) {
-      if (!this.#again(rec, error)) return
-    }
-    out.flush()
+  abstract take(rec: Rec, input: number): void
+  /** Runs the step once; true when something may go on. */
+  protected abstract invoke(rec: Rec): boolean
+
+  protected held(rec: Rec): boolean {
+    if (!this.#parks || this.#failures.parking?.holds(rec) !== true) return false
+    this.count('held')
+    return true
   }
 
   /** After a failure: runs again as often as the step says; false when the record has been answered otherwise. */
-  #again(rec: Rec, first: unknown): boolean {
+  protected again(rec: Rec, first: unknown): boolean {
     let error = first
     for (let attempt = 1; ; attempt++) {
-      this.#out.drop()
+      this.out.drop()
       if (!this.#failures.answer(rec, error, attempt)) return false
-      this.#out.begin(rec, rec.slot)
       try {
-        this.#run(rec, this.#out, this.#count)
-        return true
+        return this.invoke(rec)
       } catch (next) {
         error = next
       }
     }
+  }
+}
+
+/** A step that makes something of a record. */
+export class StepExecutor extends Stateless {
+  readonly #run: (rec: Rec, out: Outlet, count: Tally['count']) => void
+
+  constructor(node: StepNode, run: (rec: Rec, out: Outlet, count: Tally['count']) => void, out: Outlet, tally: Tally, failures: Failures) {
+    super(node, out, tally, failures)
+    this.#run = run
+  }
+
+  take(rec: Rec, input: number): void {
+    if (this.held(rec)) return
+    rec.input = input
+    try {
+      this.invoke(rec)
+    } catch (error) {
+      if (!this.again(rec, error)) return
+    }
+    this.out.flush()
+  }
+
+  protected invoke(rec: Rec): boolean {
+    this.out.begin(rec, rec.slot)
+    this.#run(rec, this.out, this.count)
+    return true
+  }
+}
+
+/** A step that only lets a record pass or not: nothing is collected, nothing is made. */
+export class PassExecutor extends Stateless {
+  readonly #keep: (rec: Rec) => boolean
+
+  constructor(node: StepNode, keep: (rec: Rec) => boolean, out: Outlet, tally: Tally, failures: Failures) {
+    super(node, out, tally, failures)
+    this.#keep = keep
+  }
+
+  take(rec: Rec, input: number): void {
+    if (this.held(rec)) return
+    rec.input = input
+    let passes: boolean
+    try {
+      passes = this.#keep(rec)
+    } catch (error) {
+      passes = this.again(rec, error)
+    }
+    if (passes) this.out.pass(rec)
+  }
+
+  protected invoke(rec: Rec): boolean {
+    return this.#keep(rec)
   }
 }
 

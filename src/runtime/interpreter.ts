@@ -8,7 +8,7 @@
 import { unreachable } from '../base/assert.ts'
 import { inboxTopic } from '../plan/naming.ts'
 import { type Graph, type Node, type NodeId, readsLog } from '../topology/node.ts'
-import { KeyedExecutor, type PageWish, SinkTaker, StepExecutor } from './executors.ts'
+import { KeyedExecutor, type PageWish, PassExecutor, SinkTaker, StepExecutor } from './executors.ts'
 import { Failures } from './failures.ts'
 import { type Edge, Outlet, type Taker } from './outlet.ts'
 import type { Flavour, Rec } from './record.ts'
@@ -55,8 +55,12 @@ export class Interpreter {
     const flavour = parts.flavours.get(node.id) as Flavour
     const topic = topicOfLog(parts)
     switch (node.kind) {
-      case 'step':
-        return new StepExecutor(node, new Outlet(node.id, topic, edges, flavour, false), tally, failures)
+      case 'step': {
+        const out = new Outlet(node.id, topic, edges, flavour, false)
+        return 'keep' in node.does
+          ? new PassExecutor(node, node.does.keep, out, tally, failures)
+          : new StepExecutor(node, node.does.run, out, tally, failures)
+      }
       case 'keyed': {
         const store = parts.state.stores.find(({ plan }) => plan.name === node.store.name) as StoreState
         const place = { topic, partition: parts.partition }

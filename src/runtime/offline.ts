@@ -99,6 +99,7 @@ async function open(plan: Plan, stage: StagePlan, partition: number, world: Worl
     throw new TidemarkError('TOPIC_UNKNOWN', `changelog "${changelog}" does not exist`, { hint: 'Start the application once.' })
   const parts = {
     app,
+    graph: plan.graph,
     group: groupOf(app),
     stage,
     partition,

@@ -10,10 +10,12 @@ import { taskName } from '../plan/naming.ts'
 import type { StagePlan } from '../plan/plan.ts'
 import { type PartitionName, type Positions, partitionName } from '../ports/log.ts'
 import type { StateId, TaskStore } from '../ports/store.ts'
+import type { Graph } from '../topology/node.ts'
 import { lookedUp } from './lineage.ts'
 import { type Checkpoint, decodeCheckpoint, decodeMeta, type TaskMeta } from './meta.ts'
 import { restore } from './restore.ts'
 import { CHK_KEY, TM_KEY } from './rows.ts'
+import { layoutsOf, mendSums } from './scrub.ts'
 import type { World } from './world.ts'
 
 export interface Opened {
@@ -30,6 +32,7 @@ export interface Opened {
 
 export interface OpeningParts {
   readonly app: string
+  readonly graph: Graph
   readonly group: string
   readonly stage: StagePlan
   readonly partition: number
@@ -42,34 +45,39 @@ export interface OpeningParts {
   readonly signal: AbortSignal
 }
 
-/** @throws TidemarkError STORE_*, LOG_*, OFFSETS_LOST, TOPIC_RECREATED */
-export async function openTask(parts: OpeningParts, world: World): Promise<Opened> {
-  const state = await openState(parts, world)
+/**
+ * Opens what a task needs and makes it ready. Damage that shows on the way, be it in a row, in what the last commit said or in a timer, costs the
+ * disk and not the task: it begins once more from nothing, because everything that was there is in the changelog.
+ * @throws TidemarkError STORE_*, LOG_*, OFFSETS_LOST, TOPIC_RECREATED
+ */
+export async function openTask<Ready>(parts: OpeningParts, world: World, ready: (opened: Opened) => Promise<Ready>): Promise<Ready> {
+  try {
+    return await openOnce(parts, world, ready)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code !== 'STORE_CORRUPT' && code !== 'POSITION_GAP') throw error
+    world.telemetry.event({ kind: 'warning', error: error as TidemarkError })
+    world.telemetry.count('wipes', { step: parts.stage.name, value: code })
+    await world.state.quarantine(stateOf(parts))
+    return await openOnce(parts, world, ready)
+  }
+}
+
+function stateOf({ app, stage, partition }: OpeningParts): StateId {
+  return { app, stage: stage.name, generation: stage.generation, partition }
+}
+
+async function openOnce<Ready>(parts: OpeningParts, world: World, ready: (opened: Opened) => Promise<Ready>): Promise<Ready> {
+  const state = parts.stage.changelog === undefined ? undefined : await openLevel(stateOf(parts), parts, world)
   try {
     const bytes = state?.db.get(TM_KEY)
     const meta = bytes === undefined ? undefined : decodeMeta(bytes)
     const { positions, committed } = await startingPositions(parts, world, meta)
-    return { db: state?.db, checkpoint: state?.checkpoint, meta, positions, committed }
+    return await ready({ db: state?.db, checkpoint: state?.checkpoint, meta, positions, committed })
   } catch (error) {
-    await state?.db.close()
+    // Left open, it could not be opened again by anybody while this process lives.
+    await state?.db.close().catch(() => {})
     throw error
-  }
-}
-
-async function openState(parts: OpeningParts, world: World): Promise<{ db: TaskStore; checkpoint: Checkpoint } | undefined> {
-  const { stage, app, partition } = parts
-  if (stage.changelog === undefined) return undefined
-  const id: StateId = { app, stage: stage.name, generation: stage.generation, partition }
-  try {
-    return await openLevel(id, parts, world)
-  } catch (error) {
-    const code = codeOf(error)
-    if (code !== 'STORE_CORRUPT' && code !== 'POSITION_GAP') throw error
-    // One more try from nothing: everything that was here is in the changelog.
-    world.telemetry.event({ kind: 'warning', error: error as TidemarkError })
-    world.telemetry.count('wipes', { step: stage.name, value: code })
-    await world.state.quarantine(id)
-    return await openLevel(id, parts, world)
   }
 }
 
@@ -109,6 +117,7 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
       onProgress: ({ records, bytes, left }) => world.telemetry.event({ kind: 'restore', task, records, bytes, left }),
     })
     if (restored.next > checkpoint.next) world.telemetry.count('restored', { step: stage.name }, restored.next - checkpoint.next)
+    await mendSums(db, stage, restored, layoutsOf(parts.graph, stage), signal)
     return { db, checkpoint: restored }
   } catch (error) {
     await db.close()
@@ -126,6 +135,9 @@ async function checkpointOf(db: TaskStore, parts: OpeningParts): Promise<Checkpo
     throw new TidemarkError('STORE_CORRUPT', 'a state directory has rows and no checkpoint')
   }
   const checkpoint = decodeCheckpoint(bytes)
+  if (db.get(TM_KEY) === undefined && (await db.range({ from: Buffer.alloc(0), to: undefined, limit: 2 })).length > 1) {
+    throw new TidemarkError('STORE_CORRUPT', 'a state directory has rows and nothing that says what they are')
+  }
   if (checkpoint.app !== parts.app || checkpoint.stage !== parts.stage.name) {
     throw new TidemarkError('STORE_FOREIGN', 'a state directory belongs to something else', {
       detail: `It holds stage "${checkpoint.stage}" of "${checkpoint.app}", and stage "${parts.stage.name}" of "${parts.app}" was to be opened.`,

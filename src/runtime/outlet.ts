@@ -102,6 +102,11 @@ export class Outlet implements Out {
     this.#pooled = 0
   }
 
+  /** Hands on a record as it is, past all waiting: for steps that only let records pass. */
+  pass(rec: Rec): void {
+    this.#hand(rec, 0)
+  }
+
   /** Hands on what waits. */
   flush(): void {
     const count = this.#count

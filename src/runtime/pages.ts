@@ -30,6 +30,12 @@ export interface Shelf {
   readonly codec: RowCodec
 }
 
+/** A store to read, and who is to know when that fails. */
+export interface Readable {
+  readonly range: TaskStore['range']
+  readonly onFailure?: (error: unknown) => void
+}
+
 const PAGE_MAX = 1_000
 
 interface Found {
@@ -43,7 +49,7 @@ interface Found {
  * One page over the stores of all tasks together.
  * @throws TidemarkError KEY_INVALID when `after` is no key, STORE_CORRUPT, STORE_IO
  */
-export async function pageOf(shelf: Shelf, stores: readonly TaskStore[], options: PageOptions = {}): Promise<Page<unknown, unknown>> {
+export async function pageOf(shelf: Shelf, stores: readonly Readable[], options: PageOptions = {}): Promise<Page<unknown, unknown>> {
   const limit = Math.max(1, Math.min(options.limit ?? 100, PAGE_MAX))
   const first = prefixOf(shelf, options.prefix ?? '')
   const from = options.after === undefined ? first : later(first, behind(shelf, options.after))
@@ -66,7 +72,7 @@ export async function pageOf(shelf: Shelf, stores: readonly TaskStore[], options
 }
 
 /** How many live rows there are. @throws TidemarkError STORE_CORRUPT, STORE_IO */
-export async function countOf(shelf: Shelf, stores: readonly TaskStore[]): Promise<number> {
+export async function countOf(shelf: Shelf, stores: readonly Readable[]): Promise<number> {
   let count = 0
   const first = prefixOf(shelf, '')
   for (const store of stores) for await (const rows of liveRows(shelf, store, first, afterPrefix(first))) count += rows.length
@@ -74,7 +80,16 @@ export async function countOf(shelf: Shelf, stores: readonly TaskStore[]): Promi
 }
 
 /** Rows of one task in a range, some at a time; tombstones and operators' rows left out. */
-async function* liveRows(shelf: Shelf, store: TaskStore, from: Buffer, to: Buffer | undefined): AsyncGenerator<Found[]> {
+async function* liveRows(shelf: Shelf, store: Readable, from: Buffer, to: Buffer | undefined): AsyncGenerator<Found[]> {
+  try {
+    yield* readRows(shelf, store, from, to)
+  } catch (error) {
+    store.onFailure?.(error)
+    throw error
+  }
+}
+
+async function* readRows(shelf: Shelf, store: Readable, from: Buffer, to: Buffer | undefined): AsyncGenerator<Found[]> {
   const strip = storePrefix(shelf.store).length
   let at = from
   for (;;) {

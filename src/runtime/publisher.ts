@@ -6,6 +6,7 @@
 import { binary } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { partitionOf } from '../base/murmur.ts'
+import { plausibleTime } from '../base/time.ts'
 import type { AnyContract, Context, Contract, Translated } from '../contract/contract.ts'
 import { type Log, type Positions, partitionName, type Writer } from '../ports/log.ts'
 import type { ValueCodec } from '../ports/serde.ts'
@@ -70,7 +71,8 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
   readonly #alone: boolean
   #flavour: Promise<Flavour> | undefined
   #partitions = 0
-  #sequences: Promise<Map<string, number>> | undefined
+  /** The greatest number of each key: as the topic has it, once somebody asked, and as this publisher has given it out since. */
+  #sequences = new Numbers()
   #tail: Promise<void> = Promise.resolve()
 
   constructor(contract: AnyContract, options: PublisherOptions) {
@@ -100,6 +102,7 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
     const value = about.raw === undefined ? encodeValue(flavour.value as ValueCodec, fact.value) : Buffer.from(about.raw)
     const now = this.#access.clock.now()
     const at = about.at ?? now
+    if (!plausibleTime(at)) throw new TidemarkError('OPTION_INVALID', `a fact of "${contract.name}" cannot be of time ${at}`)
     const sequence = about.raw === undefined ? await this.#sequence(key, about.sequence) : about.sequence
     const headers = envelopeBytes(
       {
@@ -117,6 +120,8 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
       undefined,
     )
     this.#transaction.outbox.put(contract.topic, partitionOf(key, this.#partitions), at, key, value, headers)
+    // Given out only now: a fact that was refused takes no number with it, for its successors would wait for it for ever.
+    if (sequence !== undefined) this.#sequences.give(binary(key), sequence)
     if (this.#alone) await this.#transaction.commit()
   }
 
@@ -133,20 +138,54 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
     return flavourOf(shape, this.#access.serdes, `${this.#contract.owner.name}.${this.#contract.name}`, 'writes')
   }
 
-  /** The number of a key's next fact. A publisher that was not told counts on from what the topic has, which it reads once. */
+  /**
+   * The number of a key's next fact. A publisher that was not told counts on from what the topic has. It reads that once, and once more after
+   * a commit that failed, because it may have succeeded all the same.
+   */
   async #sequence(key: Buffer, given: number | undefined): Promise<number | undefined> {
-    if (given !== undefined || this.#contract.sequence !== 'per key') return given
-    this.#sequences ??= lastSequences(this.#access.log, this.#contract.topic, this.#partitions)
-    const sequences = await this.#sequences
-    const name = binary(key)
-    const next = (sequences.get(name) ?? 0) + 1
-    sequences.set(name, next)
-    return next
+    if (this.#sequences.failures !== this.#transaction.failures) this.#sequences = new Numbers(this.#transaction.failures)
+    if (given !== undefined) {
+      if (Number.isSafeInteger(given) && given >= 1) return given
+      throw new TidemarkError('OPTION_INVALID', `a fact of "${this.#contract.name}" cannot have number ${given}`, {
+        hint: 'Numbers are whole, from 1.',
+      })
+    }
+    if (this.#contract.sequence !== 'per key') return undefined
+    const sequences = this.#sequences
+    if (!sequences.read) {
+      // What an earlier life left undecided is decided by that.
+      await this.#transaction.open()
+      const last = await lastSequences(this.#access.log, this.#contract.topic, this.#partitions)
+      for (const [name, number] of last) sequences.give(name, number)
+      sequences.read = true
+    }
+    return sequences.after(binary(key))
   }
 
   async close(): Promise<void> {
     await this.#tail
     if (this.#alone) await this.#transaction.close()
+  }
+}
+
+/** The greatest number of each key. */
+class Numbers {
+  /** How often the transaction had failed when they were begun. */
+  readonly failures: number
+  /** Whether those of the topic are among them. */
+  read = false
+  readonly #greatest = new Map<string, number>()
+
+  constructor(failures = 0) {
+    this.failures = failures
+  }
+
+  after(key: string): number {
+    return (this.#greatest.get(key) ?? 0) + 1
+  }
+
+  give(key: string, number: number): void {
+    this.#greatest.set(key, Math.max(this.#greatest.get(key) ?? 0, number))
   }
 }
 
@@ -195,6 +234,8 @@ async function lastSequences(log: Log, topic: string, partitions: number): Promi
  */
 export class Transaction {
   readonly outbox: Outbox
+  /** Commits that did not say that they succeeded. What they had is gone from here; whether it is in the log is decided by the next opening. */
+  failures = 0
   readonly #access: Access
   readonly #id: string
   #writer: Promise<Writer> | undefined
@@ -209,7 +250,14 @@ export class Transaction {
   /** Fences an earlier author of this id and ends what it left open; the first commit does so otherwise. */
   async open(): Promise<void> {
     this.#writer ??= this.#access.log.writer(this.#id)
-    await this.#writer
+    const opening = this.#writer
+    try {
+      await opening
+    } catch (error) {
+      // The next call tries again.
+      if (this.#writer === opening) this.#writer = undefined
+      throw error
+    }
   }
 
   /** @throws TidemarkError WRITER_FENCED, COMMIT_* ; then nothing of it is visible, or (COMMIT_IN_DOUBT) the next author's opening decides */
@@ -225,6 +273,7 @@ export class Transaction {
     } catch (error) {
       // A writer that failed once is dead; the next commit opens a fresh one.
       this.#writer = undefined
+      this.failures += 1
       await writer.close().catch(() => {})
       throw error
     }

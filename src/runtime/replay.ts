@@ -63,7 +63,7 @@ export async function replay(graph: Graph, projection: string, world: World, opt
   const known = await factsKnown(world.log, decisions, undefined)
   const stage = stageOf(graph, projection, known)
   const live = await Promise.all(
-    Array.from({ length: stage.partitions }, (_, partition) => liveState(graph.name, stage, partition, world, signal)),
+    Array.from({ length: stage.partitions }, (_, partition) => liveState(graph, stage, partition, world, signal)),
   )
 
   const generation = await freeGeneration(graph.name, stage, world)
@@ -145,7 +145,8 @@ async function freeGeneration(app: string, stage: StagePlan, world: World): Prom
   }
 }
 
-async function liveState(app: string, stage: StagePlan, partition: number, world: World, signal: AbortSignal): Promise<Live> {
+async function liveState(graph: Graph, stage: StagePlan, partition: number, world: World, signal: AbortSignal): Promise<Live> {
+  const app = graph.name
   const changelog = stage.changelog as string
   const [topic] = await world.log.describe([changelog])
   if (topic === undefined)
@@ -153,6 +154,7 @@ async function liveState(app: string, stage: StagePlan, partition: number, world
   const id = { app, stage: stage.name, generation: stage.generation, partition }
   const parts = {
     app,
+    graph,
     group: app,
     stage,
     partition,

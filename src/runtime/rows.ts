@@ -2,7 +2,7 @@
  * Bytes of a row, the same on disk and in the changelog, and of the keys that rows lie under:
  *
  *   row    u8 format | u8 flags | varint version | varint event time | parts that flags announce | payload | u64 hash(key, row)
- *   key    varint store | [u32 bucket] | escaped key | 00 01 | sub-key           00 in a key is written 00 FF
+ *   key    varint store | [u32 bucket, highest bit set] | escaped key | 00 01 | sub-key           00 in a key is written 00 FF
  *   other  varint store | 00 '!t' | u64 time | escaped key | 00 01 | sub-key     a timer; '!w' for wall time
  *          00 'tm'                                                               what a commit says of the task: positions, times, sums
  *          00 'chk'                                                              how far into the changelog the disk is; never in a changelog
@@ -198,6 +198,22 @@ export function decodeRow(row: Row, key: Uint8Array, bytes: Buffer, codec: RowCo
   const payloadAt = reader.at
   if (codec.view) row.digest = digestOf(row.slot.key, row.version, bytes, payloadAt + (codec.kind === 'schema' ? FRAME_BYTES : 0), end)
   row.value = codec.kind === 'schema' ? codec.values.decode(bytes, payloadAt, end) : codec.format.read(reader)
+}
+
+/** Where the payload of a live row lies, and the row's version; undefined for a tombstone. The bytes were checked. */
+export function contentOf(bytes: Buffer): { readonly version: number; readonly at: number; readonly end: number } | undefined {
+  const end = bytes.length - HASH_BYTES
+  reader.reset(bytes, 1, end)
+  const flags = reader.u8()
+  if ((flags & TOMBSTONE) !== 0) return undefined
+  const version = reader.uvarint()
+  reader.varint()
+  if ((flags & MARKED) !== 0) reader.take(8)
+  if ((flags & ORIGIN) !== 0) {
+    reader.take(reader.u8())
+    for (let i = 0; i < 4; i++) reader.uvarint()
+  }
+  return { version, at: reader.at, end }
 }
 
 /** @throws TidemarkError STORE_CORRUPT */

@@ -103,9 +103,10 @@ export class Stages {
   async open(task: TaskPlan, signal: AbortSignal, listener: (status: TaskStatus) => void): Promise<Task> {
     const { stage, partition } = task
     const { plan } = this
-    const opened = await openTask(
+    return openTask(
       {
         app: plan.app,
+        graph: plan.graph,
         group: this.group,
         stage,
         partition,
@@ -116,14 +117,8 @@ export class Stages {
         changelogId: stage.changelog === undefined ? '' : this.topicId(stage.changelog),
       },
       this.#world,
+      (opened) => this.#ready(task, opened, listener),
     )
-    try {
-      return await this.#ready(task, opened, listener)
-    } catch (error) {
-      // Left open, it could not be opened again by anybody while this process lives.
-      await opened.db?.close().catch(() => {})
-      throw error
-    }
   }
 
   /** A task over a disk that is level with its changelog. */

@@ -9,7 +9,7 @@ import { invariant } from '../base/assert.ts'
 import { binary, fromBinary } from '../base/bytes.ts'
 import { codeOf, TidemarkError } from '../base/errors.ts'
 import type { TaskStore } from '../ports/store.ts'
-import { afterPrefix, decodeRow, RowWriter, storePrefix, unescapeKey } from './rows.ts'
+import { afterPrefix, checkRow, decodeRow, RowWriter, storePrefix, unescapeKey } from './rows.ts'
 import { type KeySlot, KeySlots, Row } from './slots.ts'
 import type { StoreState } from './store-state.ts'
 
@@ -86,14 +86,17 @@ export class TaskState {
     }
   }
 
-  /** Takes up the timers that are on disk. */
+  /** Takes up the timers that are on disk. @throws TidemarkError STORE_CORRUPT when one is not what was set */
   async loadTimers(): Promise<void> {
     for (const store of this.stores) {
       for (const queue of [store.timers, store.wallTimers]) {
         let from = queue.prefix
         for (;;) {
           const page = await this.db.range({ from, to: afterPrefix(queue.prefix), limit: PAGE })
-          for (const [key] of page) queue.set(binary(key))
+          for (const [key, bytes] of page) {
+            checkRow(key, bytes)
+            queue.set(binary(key))
+          }
           if (page.length < PAGE) break
           from = Buffer.concat([(page.at(-1) as readonly [Buffer, Buffer])[0], Buffer.from([0])])
         }

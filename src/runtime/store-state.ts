@@ -10,6 +10,11 @@ import { TimerQueue } from './timers.ts'
 /** Before the first record. */
 export const NEVER: number = Number.MIN_SAFE_INTEGER
 const BUCKET_MAX = 0xffffffff
+/**
+ * Buckets are numbered from here on, so that the first byte of a row's key in an expiring store is never 0: a timer's begins with 00 '!', and a
+ * bucket number could otherwise read like that.
+ */
+const BUCKET_ZERO = 0x80000000
 const BUCKET_MS_MIN = 1_000
 
 export class StoreState {
@@ -69,7 +74,7 @@ export class StoreState {
   }
 
   bucketOf(time: number): number {
-    return Math.max(0, Math.min(Math.floor(time / this.#bucketMs), BUCKET_MAX - 1))
+    return Math.max(BUCKET_ZERO, Math.min(BUCKET_ZERO + Math.floor(time / this.#bucketMs), BUCKET_MAX - 1))
   }
 
   get bucket(): number {
@@ -91,7 +96,8 @@ export class StoreState {
     this.#buckets = buckets
     this.#bucketsFrom = this.streamTime
     // The list holds until the present bucket ends, or the oldest one dies.
-    this.#bucketsUntil = Math.min((last + 1) * this.#bucketMs, (this.oldestAlive + 1) * this.#bucketMs + this.#keepMs)
+    const endOf = (bucket: number): number => (bucket - BUCKET_ZERO + 1) * this.#bucketMs
+    this.#bucketsUntil = Math.min(endOf(last), endOf(this.oldestAlive) + this.#keepMs)
     return buckets
   }
 }

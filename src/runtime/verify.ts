@@ -6,22 +6,19 @@
  * Damaged state can be moved aside: the next start restores it from its changelog. Damaged log cannot be mended here, only named.
  */
 
-import { ByteReader } from '../base/bytes.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { taskName } from '../plan/naming.ts'
-import type { StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import { type PartitionName, partitionName } from '../ports/log.ts'
 import type { TaskStore } from '../ports/store.ts'
-import { type Graph, storeOf } from '../topology/node.ts'
+import type { Graph } from '../topology/node.ts'
 import { factsKnown, readDecisions } from './decisions.ts'
-import { codecsOf } from './flavours.ts'
 import { decodeMeta } from './meta.ts'
 import { openLevel } from './opening.ts'
-import { checkRow, decodeRow, hashOf, type RowCodec, TM_KEY, unescapeKey } from './rows.ts'
-import { KeySlot, keyHash, Row } from './slots.ts'
+import { TM_KEY } from './rows.ts'
+import { type Layout, layoutsOf, scrub } from './scrub.ts'
 import { specOf, TOMBSTONE_MS } from './stages.ts'
-import { rangeOf, Sums } from './sums.ts'
+import { Sums } from './sums.ts'
 import type { World } from './world.ts'
 
 export interface Problem {
@@ -45,14 +42,11 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal
 }
 
-const PAGE = 5_000
-
 /** Works on an application that does not run. */
 export async function verify(graph: Graph, world: World, options: VerifyOptions = {}): Promise<Verified> {
   const signal = options.signal ?? new AbortController().signal
   const decisions = await readDecisions(world.log, graph.name)
   const plan = planOf(graph, await factsKnown(world.log, decisions, undefined))
-  const codecs = await codecsOf(graph, world.serdes)
   const problems: Problem[] = []
   const repaired: string[] = []
   let rows = 0
@@ -65,6 +59,7 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
       try {
         const parts = {
           app: graph.name,
+          graph,
           group: graph.name,
           stage,
           partition,
@@ -76,7 +71,7 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
         }
         const { db } = await openLevel(id, parts, world)
         try {
-          rows += await verifyStore(db, layoutOf(graph, stage, codecs.rows), (error) => problems.push({ where, error }), signal)
+          rows += await verifyStore(db, layoutsOf(graph, stage), (error) => problems.push({ where, error }), signal)
         } finally {
           await db.close()
         }
@@ -102,91 +97,31 @@ function asProblem(error: unknown): TidemarkError {
   return error instanceof TidemarkError ? error : new TidemarkError('STORE_CORRUPT', messageOf(error), { cause: error })
 }
 
-/** How the rows of one store lie. */
-interface Layout {
-  readonly name: string
-  readonly expiring: boolean
-  /** undefined for rows whose content is nobody's business here. */
-  readonly view: RowCodec | undefined
-}
-
-function layoutOf(graph: Graph, stage: StagePlan, codecs: ReadonlyMap<string, RowCodec>): ReadonlyMap<number, Layout> {
-  return new Map(
-    stage.stores.map(({ id, name, step, kind }) => {
-      const node = graph.nodes.find((each) => each.id === step)
-      const rows = kind === 'rows' && node !== undefined
-      const codec = rows ? codecs.get(step) : undefined
-      return [id, { name, expiring: rows && storeOf(node)?.expires !== undefined, view: codec?.view === true ? codec : undefined }]
-    }),
-  )
-}
-
-/** Reads every entry of a task's store; reports what is wrong, and goes on. */
+/** Compares what lies in a task's store with the sums that its commits kept; reports what is wrong, and goes on. */
 async function verifyStore(
   db: TaskStore,
-  stores: ReadonlyMap<number, Layout>,
+  layouts: ReadonlyMap<number, Layout>,
   report: (error: TidemarkError) => void,
   signal: AbortSignal,
 ): Promise<number> {
-  const found = new Map([...stores.keys()].map((id) => [id, new Sums()]))
-  let rows = 0
-  let from = Buffer.alloc(0)
-  for (;;) {
-    signal.throwIfAborted()
-    const page = await db.range({ from, to: undefined, limit: PAGE })
-    for (const [key, bytes] of page) {
-      const reader = new ByteReader(key)
-      const id = reader.uvarint()
-      const store = stores.get(id)
-      if (id === 0) continue
-      rows += 1
-      try {
-        if (store === undefined)
-          throw new TidemarkError('STORE_CORRUPT', 'a stored row belongs to no store of its stage', {
-            detail: `Its key is ${key.toString('hex').slice(0, 80)}.`,
-          })
-        count(store, key, reader.at, bytes, found.get(id) as Sums)
-      } catch (error) {
-        report(asProblem(error))
-      }
-    }
-    if (page.length < PAGE) break
-    from = Buffer.concat([(page.at(-1) as readonly [Buffer, Buffer])[0], Buffer.from([0])])
-  }
+  const { rows, stores } = await scrub(db, layouts, report, signal)
   const meta = db.get(TM_KEY)
   if (meta === undefined) {
     if (rows > 0) report(new TidemarkError('STORE_CORRUPT', 'a store has rows and nothing that says what they are'))
     return rows
   }
   for (const [id, { sums }] of decodeMeta(meta).stores) {
-    const store = stores.get(id)
-    const ranges = (found.get(id) ?? new Sums()).difference(sums)
+    const found = stores.get(id)?.sums ?? new Sums()
+    const ranges = found.difference(sums)
     if (ranges.length === 0) continue
     report(
-      new TidemarkError('STORE_CORRUPT', `rows of store "${store?.name ?? id}" are missing or too many`, {
-        detail: `Key ranges ${ranges.join(', ')} of 16 do not add up; it has ${found.get(id)?.rows ?? 0} rows and should have ${sums.rows}.`,
+      new TidemarkError('STORE_CORRUPT', `rows of store "${layouts.get(id)?.name ?? id}" are missing or too many`, {
+        detail: `Key ranges ${ranges.join(', ')} of 16 do not add up; it has ${found.rows} rows and should have ${sums.rows}.`,
         hint: 'A key or an index of the store was damaged. Run "tidemark verify --repair" and start again: it is restored from its changelog.',
       }),
     )
   }
   return rows
-}
-
-/** Checks one row and adds it to the sums of its range, as the commit that wrote it did. */
-function count(store: Layout, key: Buffer, at: number, bytes: Buffer, sums: Sums): void {
-  checkRow(key, bytes)
-  // Timers are not in the sums: they come and go with the rows that set them.
-  if (key[at] === 0 && key[at + 1] === 0x21) return
-  const place = unescapeKey(key, store.expiring ? at + 4 : at)
-  if (place === undefined)
-    throw new TidemarkError('STORE_CORRUPT', 'a stored key cannot be read', { detail: `It is ${key.toString('hex').slice(0, 80)}.` })
-  const hash = keyHash(place.key)
-  const { high, low } = hashOf(bytes)
-  sums.row(rangeOf(hash), high, low, 1)
-  if (store.view === undefined) return
-  const row = new Row(new KeySlot(place.key, hash, 0), 0, place.sub)
-  decodeRow(row, key, bytes, store.view)
-  if (row.digest !== undefined) sums.digest(rangeOf(hash), row.digest, 1)
 }
 
 /** Reads all that a log still has, batch by batch. */

@@ -8,11 +8,10 @@ import type { KeyCodec } from '../contract/key.ts'
 import type { Freshness } from '../contract/window.ts'
 import type { StagePlan, StorePlan } from '../plan/plan.ts'
 import { type PartitionName, partitionName } from '../ports/log.ts'
-import type { TaskStore } from '../ports/store.ts'
 import type { KeyedNode, Parked, ViewSpec } from '../topology/node.ts'
 import { freshnessOf } from './freshness.ts'
 import type { Frontier } from './frontier.ts'
-import { countOf, type Page, type PageOptions, pageOf, type Shelf } from './pages.ts'
+import { countOf, type Page, type PageOptions, pageOf, type Readable, type Shelf } from './pages.ts'
 import { parkedOf } from './parking.ts'
 import { decodeRow, type RowCodec, RowWriter } from './rows.ts'
 import { KeySlot, Row } from './slots.ts'
@@ -79,6 +78,8 @@ export interface ViewParts {
   /** Source partitions of each fact, where the stage reads them through an inbox. */
   readonly sourcesOf: (fact: string) => readonly PartitionName[] | undefined
   readonly taskOf: (partition: number) => Task | undefined
+  /** Tells that a read of a task's state failed: damage is mended by whoever runs the task. */
+  readonly onFailure: (task: Task, error: unknown) => void
   readonly restoring: (partition: number) => number | undefined
   /** Steps of the stage that may hold a key back. */
   readonly parkers: readonly { readonly store: StorePlan; readonly node: KeyedNode | undefined; readonly codec: RowCodec }[]
@@ -104,9 +105,14 @@ export class StoreView implements View<unknown, unknown, string> {
     const partition = partitionOf(bytes, stage.partitions)
     const task = this.#parts.taskOf(partition)
     if (task === undefined) return { value: undefined, row: undefined, freshness: this.#freshness(partition, undefined) }
-    const row = this.#read(task, store, bytes, codec)
-    const freshness = this.#freshness(partition, this.#parkedBehind(task, bytes))
-    return { value: row.exists ? row.value : undefined, freshness, row: row.stored ? infoOf(row) : undefined }
+    try {
+      const row = this.#read(task, store, bytes, codec)
+      const freshness = this.#freshness(partition, this.#parkedBehind(task, bytes))
+      return { value: row.exists ? row.value : undefined, freshness, row: row.stored ? infoOf(row) : undefined }
+    } catch (error) {
+      this.#parts.onFailure(task, error)
+      throw error
+    }
   }
 
   async decide(decision: string, key: unknown): Promise<Decided<unknown>> {
@@ -145,9 +151,14 @@ export class StoreView implements View<unknown, unknown, string> {
   }
 
   /** Of the partitions whose tasks run here. */
-  #stores(): TaskStore[] {
+  #stores(): Readable[] {
     const tasks = Array.from({ length: this.#parts.stage.partitions }, (_, partition) => this.#parts.taskOf(partition))
-    return tasks.flatMap((task) => task?.parts.state?.db ?? [])
+    return tasks.flatMap((task) => {
+      const db = task?.parts.state?.db
+      return task === undefined || db === undefined
+        ? []
+        : [{ range: (range) => db.range(range), onFailure: (error) => this.#parts.onFailure(task, error) }]
+    })
   }
 
   freshness(): { projection: Freshness; partitions: { partition: number; freshness: Freshness }[] } {

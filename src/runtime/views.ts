@@ -18,6 +18,7 @@ interface Access {
   readonly now: () => number
   readonly taskOf: (name: string) => Task | undefined
   readonly restoring: (name: string) => number | undefined
+  readonly onFailure: (task: Task, error: unknown) => void
 }
 
 export function viewsOf(stages: Stages, facts: PlanFacts, frontier: Frontier, access: Access): ReadonlyMap<string, StoreView> {
@@ -42,6 +43,7 @@ export function viewsOf(stages: Stages, facts: PlanFacts, frontier: Frontier, ac
         log: topicRead(plan.app, plan.graph, log, facts),
         sourcesOf: (fact) => (direct ? undefined : sourcePartitions(stages, fact)),
         taskOf: (partition) => access.taskOf(taskName(stage.name, partition)),
+        onFailure: access.onFailure,
         restoring: (partition) => access.restoring(taskName(stage.name, partition)),
         parkers: parkersOf(stages, stage),
       }

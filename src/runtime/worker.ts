@@ -103,6 +103,11 @@ export class Worker {
     )
   }
 
+  /** Whether nothing of it is on its way: no commit, and nothing that waits for one. */
+  get settled(): boolean {
+    return this.#committing === undefined && this.#broken === undefined && [...this.#tasks.values()].every((task) => task.life.state !== 'running' || !task.dirty)
+  }
+
   /** Begins to work. Resolves when the worker has ended; rejects never: `failure` says why it ended. */
   run(): Promise<void> {
     this.#finished ??= this.#run()
@@ -384,6 +389,11 @@ export class Worker {
   }
 
   // --- failures ----------------------------------------------------------------------------------------------------------------
+
+  /** A read of a task's state failed. Where it is damaged, the task is opened again over what its changelog has. */
+  readFailed(task: Task, error: unknown): void {
+    if (codeOf(error) === 'STORE_CORRUPT' && this.#tasks.get(task.name) === task) this.#stopTask(task, error)
+  }
 
   /** Ends one task: what it had not committed is dropped. */
   #stopTask(task: Task, error: unknown): void {

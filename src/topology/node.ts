@@ -205,7 +205,8 @@ export interface StepNode extends Common {
   readonly kind: 'step'
   /** The key may change: no keyed node may follow before a repartition. */
   readonly rekeys: boolean
-  readonly run: (incoming: Incoming, out: Out, count: Count) => void
+  /** What it does: make something of a record, or only let it pass or not, for which nothing needs to be collected. */
+  readonly does: { readonly run: (incoming: Incoming, out: Out, count: Count) => void } | { readonly keep: (incoming: Incoming) => boolean }
 }
 export interface KeyedNode extends Common {
   readonly kind: 'keyed'
