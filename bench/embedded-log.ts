@@ -13,13 +13,7 @@ import { nativeCodecs } from '../src/drivers/codecs/index.ts'
 import { type EmbeddedLog, type EmbeddedLogOptions, openEmbeddedLog } from '../src/drivers/embedded/index.ts'
 import { nodeClock, nodeFs, nodeRandom } from '../src/drivers/node/index.ts'
 import { BatchBuilder, type EncodedBatch } from '../src/ports/record-batch/index.ts'
-
-export interface Row {
-  readonly name: string
-  readonly recordsPerSecond: number
-  readonly cpuMicrosPerRecord?: number
-  readonly note?: string
-}
+import { printTable, type Row } from './table.ts'
 
 const PARTITIONS = 12
 const RECORDS = 1_000
@@ -176,9 +170,4 @@ function megabytes(records: number, batch: EncodedBatch): string {
   return `${(((records / RECORDS) * batch.bytes.length) / 1e6).toFixed(0)} MB`
 }
 
-if (process.argv[1] === import.meta.filename) {
-  for (const { name, recordsPerSecond, cpuMicrosPerRecord, note } of await embeddedLogBench()) {
-    const cpu = cpuMicrosPerRecord === undefined ? '' : `${cpuMicrosPerRecord.toFixed(2)} us CPU`
-    console.log(`${name.padEnd(58)} ${recordsPerSecond.toLocaleString('en').padStart(11)} records/s  ${cpu.padStart(14)}  ${note ?? ''}`)
-  }
-}
+if (import.meta.main) printTable('embedded log', await embeddedLogBench())

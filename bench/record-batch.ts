@@ -17,14 +17,7 @@ import {
   stampBatch,
 } from '../src/ports/record-batch/index.ts'
 import { type KafkajsInput, kafkajsDecode, kafkajsEncode } from '../test/ports/record-batch/kafkajs.ts'
-
-export interface Row {
-  readonly name: string
-  readonly recordsPerSecond: number
-  /** How many times as fast as `against`. */
-  readonly ratio?: number
-  readonly against?: string
-}
+import { printTable, type Row } from './table.ts'
 
 interface Input {
   readonly timestamp: number
@@ -211,13 +204,4 @@ async function time(cases: readonly Case[]): Promise<number[]> {
   return rounds.map((each) => each.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)] as number)
 }
 
-if (process.argv[1] === import.meta.filename) {
-  const rows = await recordBatchBench()
-  const width = Math.max(...rows.map(({ name }) => name.length))
-  for (const { name, recordsPerSecond, ratio } of rows) {
-    const thousands = Math.round(recordsPerSecond / 1000).toLocaleString('en-US')
-    console.log(
-      `${name.padEnd(width)} ${thousands.padStart(8)} k records/s${ratio === undefined ? '' : `  ${ratio.toFixed(1).padStart(5)}x`}`,
-    )
-  }
-}
+if (import.meta.main) printTable('record batch', await recordBatchBench())

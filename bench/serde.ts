@@ -8,11 +8,7 @@ import type { AvroSchema } from '../src/base/avro.ts'
 import { avroSerdes } from '../src/drivers/avro/index.ts'
 import { memorySchemas } from '../src/drivers/schemas/index.ts'
 import type { ValueCodec } from '../src/ports/serde.ts'
-
-export interface Row {
-  readonly name: string
-  readonly recordsPerSecond: number
-}
+import { printTable, type Row } from './table.ts'
 
 const ROUNDS = 15
 const ROUND_RECORDS = 40_000
@@ -126,10 +122,4 @@ export async function serdeBench(): Promise<Row[]> {
   })
 }
 
-if (import.meta.main) {
-  for (const { name, recordsPerSecond } of await serdeBench()) {
-    console.log(
-      `${name.padEnd(40)} ${recordsPerSecond.toLocaleString('en').padStart(12)} records/s ${(1e6 / recordsPerSecond).toFixed(2).padStart(8)} us`,
-    )
-  }
-}
+if (import.meta.main) printTable('Avro', await serdeBench())

@@ -11,14 +11,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { levelState } from '../src/drivers/level/index.ts'
 import type { StoreBatch, TaskStore } from '../src/ports/store.ts'
-
-export interface Row {
-  readonly name: string
-  readonly recordsPerSecond: number
-  /** Microseconds of CPU a row, all threads. */
-  readonly cpuMicrosPerRow?: number
-  readonly note?: string
-}
+import { printTable, type Row } from './table.ts'
 
 const TASKS = 4
 const ROWS = 1_200_000
@@ -109,7 +102,7 @@ function measureGets(store: TaskStore, name: string, key: () => Uint8Array, want
 }
 
 function row(name: string, count: number, ms: number, cpuMicros: number, note?: string): Row {
-  const measured = { name, recordsPerSecond: Math.round((count / ms) * 1000), cpuMicrosPerRow: cpuMicros / count }
+  const measured = { name, recordsPerSecond: Math.round((count / ms) * 1000), cpuMicrosPerRecord: cpuMicros / count }
   return note === undefined ? measured : { ...measured, note }
 }
 
@@ -162,9 +155,4 @@ function randomBelow(seed: number): (end: number) => number {
   }
 }
 
-if (process.argv[1] === import.meta.filename) {
-  for (const { name, recordsPerSecond, cpuMicrosPerRow, note } of await storeBench()) {
-    const cpu = cpuMicrosPerRow === undefined ? '' : `${cpuMicrosPerRow.toFixed(2)} us CPU`
-    console.log(`${name.padEnd(40)} ${recordsPerSecond.toLocaleString('en').padStart(10)} rows/s  ${cpu.padStart(14)}  ${note ?? ''}`)
-  }
-}
+if (import.meta.main) printTable('state store', await storeBench())
