@@ -12,13 +12,19 @@ const STAMP = join(ROOT, 'node_modules', '.tidemark-installed')
 
 function npm(args, what) {
   const command = process.env.npm_execpath === undefined ? ['npm', args] : [process.execPath, [process.env.npm_execpath, ...args]]
-  const ended = spawnSync(command[0], command[1], { cwd: ROOT, stdio: ['ignore', 2, 2], shell: command[0] === 'npm' && process.platform === 'win32' })
+  const ended = spawnSync(command[0], command[1], {
+    cwd: ROOT,
+    stdio: ['ignore', 2, 2],
+    shell: command[0] === 'npm' && process.platform === 'win32',
+  })
   if (ended.status === 0) return
   console.error(`\nset-up failed: ${what}. Check the network and the npm registry, then run the same command again.`)
   process.exit(1)
 }
 
-const wanted = createHash('sha256').update(readFileSync(join(ROOT, 'package.json'))).digest('hex')
+const wanted = createHash('sha256')
+  .update(readFileSync(join(ROOT, 'package.json')))
+  .digest('hex')
 const installed = existsSync(STAMP) ? readFileSync(STAMP, 'utf8') : ''
 if (installed !== wanted) {
   console.error('installing packages (once)...')
@@ -27,6 +33,17 @@ if (installed !== wanted) {
 }
 if (!nodeIsNewEnough(process.versions.node) && !existsSync(fetchedNode())) {
   console.error(`this Node is ${process.versions.node}; fetching Node ${NODE_FETCHED} for this project (once)...`)
-  npm(['install', '--prefix', '.node', '--no-save', '--no-package-lock', '--ignore-scripts', '--loglevel=error',
-    `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@${NODE_FETCHED}`], `Node ${NODE_FETCHED} could not be fetched for ${process.platform} ${process.arch}`)
+  npm(
+    [
+      'install',
+      '--prefix',
+      '.node',
+      '--no-save',
+      '--no-package-lock',
+      '--ignore-scripts',
+      '--loglevel=error',
+      `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@${NODE_FETCHED}`,
+    ],
+    `Node ${NODE_FETCHED} could not be fetched for ${process.platform} ${process.arch}`,
+  )
 }

@@ -1,20 +1,24 @@
 // node scripts/with-node.mjs <file> [args...]   runs the file under a Node that is new enough: this one, or the one that set-up fetched.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { dirname, delimiter } from 'node:path'
-import { fetchedNode, nodeIsNewEnough } from './node-version.mjs'
+import { delimiter, dirname } from 'node:path'
+import { fetchedNode, NODE_ENVIRONMENT, NODE_FLAGS, nodeIsNewEnough } from './node-version.mjs'
 
 const own = nodeIsNewEnough(process.versions.node)
 const node = own ? process.execPath : fetchedNode()
 if (!own && !existsSync(node)) {
-  console.error(`tidemark needs Node 22.18 or newer and this is ${process.versions.node}. Run "node scripts/setup.mjs" first: it fetches one for this project.`)
+  console.error(
+    `tidemark needs Node 22.18 or newer and this is ${process.versions.node}. Run "node scripts/setup.mjs" first: it fetches one for this project.`,
+  )
   process.exit(78)
 }
-const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...process.argv.slice(2)], {
+const child = spawn(node, [...NODE_FLAGS, ...process.argv.slice(2)], {
   stdio: 'inherit',
-  env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` },
+  env: { ...NODE_ENVIRONMENT, ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` },
 })
 // A terminal sends Ctrl-C to the whole group, so the child already has it; passing it on would look like a second Ctrl-C.
 process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'))
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
-child.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + (signal === 'SIGINT' ? 2 : signal === 'SIGKILL' ? 9 : 15)))
+child.on('exit', (code, signal) =>
+  process.exit(signal === null ? (code ?? 1) : 128 + (signal === 'SIGINT' ? 2 : signal === 'SIGKILL' ? 9 : 15)),
+)

@@ -34,7 +34,7 @@ export interface StartOptions {
   readonly commitInterval?: Duration
   /** A commit is begun when about so many bytes wait for it. Default 32 MiB. */
   readonly commitBytes?: number
-  /** Keys that each task keeps in memory between commits. Default 4096. */
+  /** Keys that each task keeps in memory between commits. Default 2048. */
   readonly cacheKeys?: number
   /** What the embedded log forces to disk: every commit, once a second, or nothing. Default `interval`. */
   readonly fsync?: 'commit' | 'interval' | 'never'

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { NODE_ENVIRONMENT, NODE_FLAGS } from '../../scripts/node-version.mjs'
 import { partitionName } from '../../src/ports/log.ts'
 import { NO_HEADERS } from '../../src/ports/record-batch/index.ts'
 import { Outbox } from '../../src/runtime/outbox.ts'
@@ -45,10 +46,18 @@ export async function w1Embedded(options: {
     await load(dir, workload)
     const app = spawnSync(
       process.execPath,
-      [...(options.nodeArgs ?? []), join(import.meta.dirname, 'app.ts'), dir, String(options.records), options.guarantee ?? 'exactly-once'],
+      [
+        ...NODE_FLAGS,
+        ...(options.nodeArgs ?? []),
+        join(import.meta.dirname, 'app.ts'),
+        dir,
+        String(options.records),
+        options.guarantee ?? 'exactly-once',
+      ],
       {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'inherit'],
+        env: { ...NODE_ENVIRONMENT, ...process.env },
       },
     )
     if (app.status !== 0) throw new Error(`the application ended with ${app.status}`)

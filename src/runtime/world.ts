@@ -47,7 +47,7 @@ export const DEFAULT_OPTIONS: RuntimeOptions = Object.freeze({
   instance: '0',
   commitIntervalMs: 200,
   commitBytes: 32 * 1024 * 1024,
-  cacheKeys: 4_096,
+  cacheKeys: 2_048,
   bufferBytes: 1024 * 1024,
   fetchBytes: 2 * 1024 * 1024,
   turnRecords: 512,

@@ -72,3 +72,8 @@ export function refused(path: string, failure: Error): TidemarkError {
     cause: failure,
   })
 }
+
+/** A store that was used after it was closed. */
+export function closed(path: string): TidemarkError {
+  return new TidemarkError('STORE_CLOSED', 'the state of this task was closed', { detail: `"${path}"` })
+}

@@ -1,0 +1,112 @@
+/**
+ * npm run simulate -- --seed 123                      one seed, and what it violates
+ * npm run simulate -- --seed 123 --trace              with everything that happens, event by event
+ * npm run simulate -- --seeds 10000 --from 1          many, and a summary
+ *
+ *   --topology NAME   counting, stock, ...; by default the one that the seed has
+ *   --faults A,B      only these kinds of fault, or none; by default those that the seed draws
+ *   --set JSON        settings that are not to be drawn, such as '{"workers":1}'
+ *   --bug NAME        with a deliberate bug
+ *   --shrink          look for the fewest kinds of fault that still violate
+ */
+import { parseArgs } from 'node:util'
+import { FAULT_KINDS, type FaultKind, type Simulated, type SimulateOptions, simulate } from '../src/testing/simulate.ts'
+import { BUGS } from '../test/simulation/bugs.ts'
+import { commandOf, shrunk } from '../test/simulation/report.ts'
+import { CASES, caseOf } from '../test/simulation/topologies/index.ts'
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string', default: '1' },
+    from: { type: 'string', default: '1' },
+    topology: { type: 'string' },
+    faults: { type: 'string' },
+    set: { type: 'string' },
+    bug: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+    shrink: { type: 'boolean', default: false },
+    quiet: { type: 'boolean', default: false },
+  },
+})
+
+function fail(sentence: string): never {
+  console.error(sentence)
+  process.exit(2)
+}
+
+function numberOf(text: string, name: string): number {
+  const number = Number(text)
+  return Number.isSafeInteger(number) && number >= 0 ? number : fail(`--${name} is a whole number, not "${text}".`)
+}
+
+function optionsOf(seed: number): SimulateOptions & { readonly topology: string } {
+  const chosen = values.topology === undefined ? caseOf(seed) : CASES.find(({ name }) => name === values.topology)
+  if (chosen === undefined) return fail(`There is no topology "${values.topology}". There are ${CASES.map(({ name }) => name).join(', ')}.`)
+  const kinds = values.faults === undefined ? undefined : values.faults === 'none' ? [] : values.faults.split(',')
+  for (const kind of kinds ?? [])
+    if (!(FAULT_KINDS as readonly string[]).includes(kind)) fail(`There is no fault "${kind}". There are ${FAULT_KINDS.join(', ')}.`)
+  const bug = values.bug === undefined ? undefined : BUGS.find(({ name }) => name === values.bug)
+  if (values.bug !== undefined && bug === undefined)
+    fail(`There is no bug "${values.bug}". There are ${BUGS.map(({ name }) => name).join(', ')}.`)
+  return {
+    seed,
+    topology: chosen.name,
+    feed: chosen.feed,
+    oracle: chosen.oracle,
+    ...(kinds === undefined ? {} : { faults: kinds as FaultKind[] }),
+    ...(values.set === undefined && bug?.settings === undefined
+      ? {}
+      : { settings: { ...bug?.settings, ...(JSON.parse(values.set ?? '{}') as object) } }),
+    ...(bug === undefined ? {} : { bug: bug.bug }),
+    ...(values.trace ? { trace: (line: string) => console.log(line) } : {}),
+  }
+}
+
+async function run(seed: number): Promise<Simulated> {
+  const options = optionsOf(seed)
+  const { topology } = CASES.find(({ name }) => name === options.topology) as (typeof CASES)[number]
+  const simulated = await simulate(topology, options)
+  if (simulated.violations.length === 0 || values.quiet) return simulated
+  console.log(`seed ${seed} (${options.topology}, ${simulated.settings.guarantee}) violates what is promised:`)
+  for (const violation of simulated.violations) console.log(`  ${violation.replaceAll('\n', '\n    ')}`)
+  console.log(`  faults: ${simulated.faults.join(', ') || 'none'}`)
+  console.log(`  repeat: ${commandOf(simulated, options.topology, values.bug)}`)
+  if (values.shrink) console.log(`  fewest: --faults ${(await shrunk(topology, options, simulated)).join(',') || 'none'}`)
+  return simulated
+}
+
+if (values.seed !== undefined) {
+  const { violations, crashes, events, simulatedMs, digest } = await run(numberOf(values.seed, 'seed'))
+  const outcome = violations.length === 0 ? 'nothing is violated' : `${violations.length} violations`
+  console.log(
+    `${outcome}; ${crashes} crashes, ${events} events, ${(simulatedMs / 1_000).toFixed(1)} simulated s, digest ${digest.toString(16)}`,
+  )
+  process.exitCode = violations.length === 0 ? 0 : 1
+} else {
+  const from = numberOf(values.from, 'from')
+  const seeds = numberOf(values.seeds, 'seeds')
+  const began = performance.now()
+  const total = { violating: 0, crashes: 0, events: 0, simulatedMs: 0, looks: 0 }
+  const kinds = new Map<string, number[]>()
+  for (let seed = from; seed < from + seeds; seed++) {
+    const { violations, crashes, events, simulatedMs, looks } = await run(seed)
+    total.violating += violations.length > 0 ? 1 : 0
+    total.crashes += crashes
+    total.events += events
+    total.simulatedMs += simulatedMs
+    total.looks += looks
+    const [first] = violations
+    if (first === undefined) continue
+    const kind = first.replaceAll(/\d+/g, '#').replaceAll('\n', ' | ').slice(0, 150)
+    kinds.set(kind, [...(kinds.get(kind) ?? []), seed])
+    process.exitCode = 1
+  }
+  const seconds = (performance.now() - began) / 1_000
+  for (const [kind, found] of [...kinds].sort(([, a], [, b]) => b.length - a.length))
+    console.log(`${String(found.length).padStart(6)} x ${kind} (${found.slice(0, 6).join(', ')})`)
+  console.log(
+    `${seeds} seeds from ${from}: ${total.violating} violate; ${total.crashes} crashes, ${total.events} events, ${total.looks} looks, ` +
+      `${(total.simulatedMs / 3.6e6).toFixed(2)} simulated h in ${seconds.toFixed(1)} s (${((seconds * 1_000) / Math.max(1, seeds)).toFixed(1)} ms a seed)`,
+  )
+}
