@@ -82,7 +82,7 @@ export async function start<P extends readonly unknown[]>(topology: Topology<P>,
     return {
       app,
       access: world,
-      view: (name) => app.view(name) as never,
+      view: (name) => app.view(name),
       caughtUp: () => app.caughtUp(),
       settled: async () => {
         while (!(app.ready && (await app.caughtUp()))) {
@@ -119,7 +119,7 @@ export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
 }
 
 /** Opens the drivers of some options, for a runtime or for a tool that works beside none. */
-export async function openWorld(options: StartOptions): Promise<{ world: World; close(): Promise<void> }> {
+export async function openWorld(options: StartOptions): Promise<{ readonly world: World; readonly close: () => Promise<void> }> {
   const dir = options.dir ?? '.tidemark'
   const [{ nodeClock: clock, nodeRandom: random }, { nativeCodecs: codecs }, { avroSerdes }] = await Promise.all([
     import('./drivers/node/index.ts'),

@@ -153,7 +153,8 @@ export function contract<const Name extends string, E extends Events, K>(
     if (!types.includes(type)) refuse(`lists reasons for "${type}", which is none of its events`, `Its events are ${types.join(', ')}.`)
     checkedReasons(type, closed as { field: string; codes: readonly string[] }, terms.events[type] as Schema<unknown>, refuse)
   }
-  if (terms.sources?.length === 0) refuse('accepts facts of nobody', 'Name at least one source, or leave sources out: then it is the owner.')
+  if (terms.sources?.length === 0)
+    refuse('accepts facts of nobody', 'Name at least one source, or leave sources out: then it is the owner.')
   // The type comes last: the fields may be another event, which has a type of its own.
   const make = Object.fromEntries(
     types.map((type) => [type, (key: K, fields: object) => ({ key, value: { ...fields, type } })]),
@@ -185,7 +186,8 @@ function checkedReasons(
   refuse: (problem: string, hint: string) => never,
 ): void {
   const names = fieldsOf(schema)
-  if (!names.includes(field)) refuse(`looks for the reason of "${type}" in "${field}", which it does not have`, `Its fields are ${names.join(', ')}.`)
+  if (!names.includes(field))
+    refuse(`looks for the reason of "${type}" in "${field}", which it does not have`, `Its fields are ${names.join(', ')}.`)
   if (codes.length === 0) refuse(`closes the list of reasons of "${type}" with none in it`, 'Name the codes that are allowed.')
 }
 

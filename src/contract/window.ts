@@ -29,7 +29,7 @@ const POLICIES: readonly Otherwise[] = ['proceed', 'refuse', 'ask-authority', 'd
 export function checkedDecision(decision: Decision, where: string): Decision {
   durationMs(decision.maxStaleness, `${where}: maxStaleness`)
   if (POLICIES.includes(decision.otherwise)) return decision
-  throw new TidemarkError('OPTION_INVALID', `${where}: otherwise is "${String(decision.otherwise)}"`, {
+  throw new TidemarkError('OPTION_INVALID', `${where}: otherwise is "${decision.otherwise}"`, {
     hint: `It is one of ${POLICIES.join(', ')}.`,
   })
 }

@@ -60,7 +60,8 @@ const format: RowFormat = {
 export function order(tip: Tip, step: string, options: OrderOptions<unknown, unknown>, reads: readonly string[] | undefined): Tip {
   const gap = options.gap ?? { hold: { records: 1_000 }, then: 'park' }
   const holdMs = typeof gap.hold === 'object' ? undefined : durationMs(gap.hold, `hold of step "${step}"`)
-  const holdMax = typeof gap.hold === 'object' ? gap.hold.records : undefined
+  // To hold for no time is to hold nothing.
+  const holdMax = typeof gap.hold === 'object' ? gap.hold.records : holdMs === 0 ? 0 : undefined
   if (holdMax !== undefined && (!Number.isInteger(holdMax) || holdMax < 0)) {
     throw new TidemarkError('OPTION_INVALID', `step "${step}" holds ${holdMax} records`, { hint: 'Hold 0 records or more.' })
   }

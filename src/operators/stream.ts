@@ -59,16 +59,21 @@ interface Terms<K, V, Row, D extends string> extends StepOptions {
   /** Raise it when the fold changes its meaning; the plan lock then says that the projection must be rebuilt. Default 1. */
   readonly revision?: number
 }
+declare const why: unique symbol
+/** Nothing is one: where a program gives something all the same, the compiler's message shows the reason. */
+interface Refused<Reason extends string> {
+  readonly [why]: Reason
+}
 type Safety<V, K> =
   | {
       /** For folds that replace: a fact's version, from 1. */ readonly gate: { readonly version: (value: V, fact: Fact<K>) => number }
-      readonly identity?: never
+      readonly identity?: Refused<'versions make this fold safe, so it names no identity'>
     }
   | {
       /** For folds that accumulate: the dedupe or order steps that let each fact pass once. */ readonly identity:
         | string
         | readonly string[]
-      readonly gate?: never
+      readonly gate?: Refused<'its identity makes this fold safe, so it has no gate'>
     }
 type Windows<Facts extends string> = [Facts] extends [never]
   ? { readonly windows?: never }
@@ -169,7 +174,7 @@ export class Stream<K, V, Facts extends string> {
   }
   /** The stateful kernel node as it is: `operators/process.ts`. */
   process<Row, V2 = V>(step: string, terms: ProcessTerms<Row, V2>): Stream<K, V2, Facts> {
-    return new Stream(process([this.#tip], step, terms as ProcessTerms, this.#tip.facts))
+    return new Stream(process([this.#tip], step, terms, this.#tip.facts))
   }
   /** Folds facts into a queryable view: `operators/project.ts`. */
   project<const Name extends string, Row, const D extends string = never, R extends string = string>(

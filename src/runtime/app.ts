@@ -93,9 +93,9 @@ export class App {
     return [...this.#views.keys()]
   }
 
-  /** Names of this worker's tasks and how they are. */
+  /** Names of this worker's tasks and how they are; those that are still to be opened are among them. */
   get tasks(): readonly { readonly name: string; readonly state: string }[] {
-    return [...this.#worker.tasks].map((task) => ({ name: task.name, state: task.life.state }))
+    return this.#worker.given
   }
 
   /** Records that are in the sources and inboxes and not committed yet, as far as this worker knows. */

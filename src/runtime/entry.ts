@@ -60,7 +60,7 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
       if (!plausibleTime(at)) throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" gives ${at} as its time`)
       rec.at = at
     }
-    tally.count('contract_version', envelope.digits('contractVersion') ?? contract.version)
+    tally.count('contract_version', rec.contractVersion)
   }
 }
 

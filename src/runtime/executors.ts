@@ -164,11 +164,9 @@ export class KeyedExecutor implements Taker {
 
   take(rec: Rec, input: number): void {
     const failures = this.#failures
-    if (failures.parking?.holds(rec) === true) {
-      this.#tally.count('held')
-      return
-    }
+    // Time moves first, also by what will be held: a timer that goes off may be what parks this very key.
     this.#advance(rec)
+    if (this.#held(rec)) return
     rec.input = input
     const scope = this.#scope
     const out = this.#out
@@ -187,6 +185,13 @@ export class KeyedExecutor implements Taker {
       }
     }
     this.#finish()
+  }
+
+  /** Whether the key is parked: then the record, or the timer, waits behind what parked it. */
+  #held(rec: Rec): boolean {
+    if (this.#failures.parking?.holds(rec) !== true) return false
+    this.#tally.count('held')
+    return true
   }
 
   /** Moves the step's clock; what is due by then is woken first. */
@@ -217,7 +222,11 @@ export class KeyedExecutor implements Taker {
     const rec = this.#timer
     const id = derivedId(`${this.node.id}/${timer.key.toString('hex')}`, timer.sub, timer.at)
     rec.awake(id, timer.at, slot, this.#place, this.#flavour)
-    this.#invoke(rec, () => wake(timer, this.#scope, this.#out, this.#tally.count))
+    if (this.#held(rec)) return
+    this.#invoke(rec, () => {
+      this.#scope.wakes(kind, timer.at, timer.sub)
+      wake(timer, this.#scope, this.#out, this.#tally.count)
+    })
   }
 
   /** Hands a step the page of rows that it asked for. */

@@ -38,6 +38,7 @@ const HOPELESS: ReadonlySet<ErrorCode> = new Set([
   'PARTITION_MISMATCH',
   'STEP_REJECTED',
   'FACT_FOREIGN',
+  'BATCH_LIMIT',
 ])
 
 export interface Policy {

@@ -83,8 +83,7 @@ export class Fetcher {
         if (fetched.kind === 'batches') {
           task.take(fetched.partition, fetched.batches, fetched.next, fetched.high)
           frontier.polled(fetched.partition, { high: fetched.high, at: world.clock.now() }, before)
-        } else if (fetched.kind === 'failed')
-          onStopped(task, new TaskStopped(verdictOnRead(fetched.error), task.name, fetched.error))
+        } else if (fetched.kind === 'failed') onStopped(task, new TaskStopped(verdictOnRead(fetched.error), task.name, fetched.error))
         else onStopped(task, new TaskStopped('halt', task.name, gone(fetched)))
       }
       if (answers.length > 0) await this.#askSilent(readers, new Set(answers.map(({ partition }) => partition)))

@@ -33,7 +33,7 @@ export class Interpreter {
     const failures = new Map<NodeId, Failures>()
     const keyed: KeyedExecutor[] = []
     // Successors first, so that an executor is made with its edges.
-    for (const step of [...stage.steps].reverse()) {
+    for (const step of stage.steps.toReversed()) {
       const node = byId.get(step) as Node
       const tally = tallies.get(step) as Tally
       const edges = edgesOf(plan.graph, node, (to) => takers.get(to.id) ?? this.#leaves(to, parts, tally, tallies))
@@ -46,7 +46,7 @@ export class Interpreter {
       if (taker instanceof KeyedExecutor) keyed.push(taker)
       if (taker !== undefined) takers.set(step, taker)
     }
-    this.#keyed = keyed.reverse()
+    this.#keyed = keyed.toReversed()
     this.#failures = failures
     this.tallies = [...tallies.values()]
   }

@@ -46,7 +46,7 @@ export class Openings {
 
   /** Gives up on all but some; resolves when they have let go. */
   async keepOnly(names: ReadonlySet<string>): Promise<void> {
-    for (const [name, { abort, done }] of [...this.#open]) {
+    for (const [name, { abort, done }] of this.#open) {
       if (names.has(name)) continue
       abort.abort()
       await done

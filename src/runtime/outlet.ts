@@ -49,7 +49,7 @@ export class Outlet implements Out {
     this.#topic = topic
     this.#edges = edges
     this.#flavour = flavour
-    this.writes = flavour.value !== undefined && edges.some((port) => port?.some((edge) => edge.to.writes) === true)
+    this.writes = flavour.value !== undefined && edges.some((port) => port.some((edge) => edge.to.writes))
   }
 
   /** Begins an invocation. A timer has no cause: what it derives is derived from the key and the time. */

@@ -65,9 +65,12 @@ export class Parking {
     return true
   }
 
-  /** Parks the key of a record that failed. */
+  /** Parks the key of a record that failed. A key that is parked already stays so for its first reason: the record lines up. */
   park(rec: Rec, error: TidemarkError): void {
-    this.#hold(slotOf(this.#state, rec), rec, { code: error.code, reason: error.message, next: 1 })
+    const slot = slotOf(this.#state, rec)
+    this.#scope.begin(slot, rec)
+    const parked = this.#scope.get() as ParkedKey | undefined
+    this.#hold(slot, rec, parked ?? { code: error.code, reason: error.message, next: 1 })
   }
 
   #hold(slot: KeySlot, rec: Rec, parked: ParkedKey): void {

@@ -9,11 +9,11 @@ import { partitionOf } from '../base/murmur.ts'
 import { plausibleTime } from '../base/time.ts'
 import type { AnyContract, Context, Contract, Translated } from '../contract/contract.ts'
 import { type Log, type Positions, partitionName, type Writer } from '../ports/log.ts'
-import type { ValueCodec } from '../ports/serde.ts'
+import { encodeValue } from './encode.ts'
 import { Envelope, envelopeBytes } from './envelope.ts'
 import { flavourOf } from './flavours.ts'
 import { Outbox } from './outbox.ts'
-import { encodeValue, type Flavour } from './record.ts'
+import type { Flavour } from './record.ts'
 import { specOf } from './stages.ts'
 import type { World } from './world.ts'
 
@@ -99,7 +99,7 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
       })
     }
     const key = flavour.key.encode(fact.key)
-    const value = about.raw === undefined ? encodeValue(flavour.value as ValueCodec, fact.value) : Buffer.from(about.raw)
+    const value = about.raw === undefined ? encodeValue(flavour.value, fact.value) : Buffer.from(about.raw)
     const now = this.#access.clock.now()
     const at = about.at ?? now
     if (!plausibleTime(at)) throw new TidemarkError('OPTION_INVALID', `a fact of "${contract.name}" cannot be of time ${at}`)

@@ -13,9 +13,10 @@ import { hash64 } from '../base/murmur.ts'
 import type { AnyContract } from '../contract/contract.ts'
 import { derivedId, originText, parseTime } from '../contract/envelope.ts'
 import type { KeyCodec } from '../contract/key.ts'
-import { type Columns, NO_HEADERS } from '../ports/record-batch/index.ts'
+import { type Columns, DEFAULT_LIMITS, NO_HEADERS } from '../ports/record-batch/index.ts'
 import type { ValueCodec } from '../ports/serde.ts'
 import type { Incoming } from '../topology/node.ts'
+import { encodeValue } from './encode.ts'
 import { Envelope, envelopeBytes } from './envelope.ts'
 import type { KeySlot } from './slots.ts'
 
@@ -33,6 +34,9 @@ export interface Flavour {
 type Origin = 'wire' | 'reshaped' | 'derived'
 
 const NOTHING = Symbol('not decoded yet')
+const VERSION_MAX = 0xffffffff
+/** Room for a record's own fields beside key, value and headers. */
+const RECORD_ROOM = 4 * 1024
 const frame = new ByteWriter(512)
 const reader = new ByteReader()
 
@@ -195,13 +199,12 @@ export class Rec implements Incoming {
 
   /** The envelope as it came over the wire; for records made in this stage, that of the record they descend from. */
   private wire(): Rec {
-    let at: Rec = this
-    while (at.origin !== 'wire') at = at.parent as Rec
-    if (!at.enveloped) {
-      at.envelope.read(at.payload, at.headersAt, at.headersEnd, at.headerCount)
-      at.enveloped = true
+    if (this.origin !== 'wire') return (this.parent as Rec).wire()
+    if (!this.enveloped) {
+      this.envelope.read(this.payload, this.headersAt, this.headersEnd, this.headerCount)
+      this.enveloped = true
     }
-    return at
+    return this
   }
 
   /** Reads the envelope now; for sources, which check it. */
@@ -287,8 +290,9 @@ export class Rec implements Incoming {
   get contractVersion(): number {
     const { language } = this.flavour as Flavour
     if (language === undefined) return 0
-    if (this.origin === 'derived') return language.version
-    return this.wire().envelope.digits('contractVersion') ?? language.version
+    const written = this.origin === 'derived' ? undefined : this.wire().envelope.digits('contractVersion')
+    // What is no version is as good as none: it is stored with rows, and no fact depends on it.
+    return written !== undefined && written >= 1 && written <= VERSION_MAX ? written : language.version
   }
 
   hashValue(): void {
@@ -323,6 +327,11 @@ export class Rec implements Incoming {
     if (end < 0) {
       own.reserve(-end)
       end = codec.encode(this.valueValue, own.buffer, keyLength)
+    }
+    if (end > DEFAULT_LIMITS.recordBytesMax - RECORD_ROOM) {
+      throw new TidemarkError('BATCH_LIMIT', 'a value is larger than a log takes', {
+        detail: `It has ${end - keyLength} bytes; a record may have ${DEFAULT_LIMITS.recordBytesMax}.`,
+      })
     }
     this.payload = own.buffer
     this.keyAt = key === null ? -1 : 0
@@ -383,17 +392,4 @@ export class Rec implements Incoming {
 function headerCountOf(headers: Buffer): number {
   reader.reset(headers)
   return reader.varint()
-}
-
-let scratch = Buffer.allocUnsafe(4 * 1024)
-
-/** Encodes into a buffer that is reused. */
-export function encodeValue(codec: ValueCodec | undefined, value: unknown): Buffer {
-  if (codec === undefined) throw new TypeError('a value of a stream without schema was to be written')
-  let end = codec.encode(value, scratch, 0)
-  if (end < 0) {
-    scratch = Buffer.allocUnsafe(Math.max(-end, scratch.length * 2))
-    end = codec.encode(value, scratch, 0)
-  }
-  return scratch.subarray(0, end)
 }

@@ -203,7 +203,7 @@ async function refold(
       }
       while (task.busy) {
         if (task.pending !== undefined) await task.load()
-        const ran = runTask(task)
+        const ran = failing(() => task.run(COMMIT_RECORDS))
         done += ran
         uncommitted += ran
         if (uncommitted < COMMIT_RECORDS) continue
@@ -221,9 +221,10 @@ async function refold(
   }
 }
 
-function runTask(task: Task): number {
+/** Nobody waits for a restart here: what would halt a task ends the replay. */
+function failing<T>(work: () => T): T {
   try {
-    return task.run(COMMIT_RECORDS)
+    return work()
   } catch (error) {
     throw error instanceof TaskStopped ? error.failure : error
   }
@@ -231,7 +232,7 @@ function runTask(task: Task): number {
 
 /** State and positions only: outputs were written by the run that is being repeated. */
 async function commitTask(stages: Stages, task: Task, writer: Writer, world: World): Promise<void> {
-  const sealed = { ...task.seal(world.clock.now()), outputs: [] }
+  const sealed = { ...failing(() => task.seal(world.clock.now())), outputs: [] }
   const run: CommitRun = {
     log: world.log,
     clock: world.clock,

@@ -82,8 +82,8 @@ function collect(batch: RecordBatch, from: number, chunk: Map<string, readonly [
   for (let i = 0; i < count; i++) {
     const offset = offsets[i] as number
     if (offset < from || (keyAt[i] as number) < 0) continue
-    const key = payload.subarray(keyAt[i] as number, keyEnd[i] as number)
-    const value = (valueAt[i] as number) < 0 ? null : payload.subarray(valueAt[i] as number, valueEnd[i] as number)
+    const key = payload.subarray(keyAt[i], keyEnd[i])
+    const value = (valueAt[i] as number) < 0 ? null : payload.subarray(valueAt[i], valueEnd[i])
     chunk.set(binary(key), [key, value])
     last = { offset, key, value }
   }

@@ -41,6 +41,8 @@ export class NodeScope implements Scope {
   readonly #before: Before[] = []
   #touched = 0
   #timers: TimerWish[] = []
+  /** The timer whose going off this invocation is. */
+  #woken: Omit<TimerWish, 'set'> | undefined
   #page: string | undefined
 
   constructor(state: TaskState, store: StoreState, freeze: boolean) {
@@ -54,6 +56,12 @@ export class NodeScope implements Scope {
   begin(slot: KeySlot, cause: Rec | undefined): void {
     this.#slot = slot
     this.#cause = cause
+    this.#woken = undefined
+  }
+
+  /** The invocation that has begun is a timer going off. */
+  wakes(kind: TimerWish['kind'], at: number, sub: string): void {
+    this.#woken = { kind, at, sub }
   }
 
   /** Lets the invocation count. */
@@ -174,15 +182,27 @@ export class NodeScope implements Scope {
   }
 
   wakeAt(at: number, sub = ''): void {
-    this.#timers.push({ kind: 'stream', at, sub, set: true })
+    this.#wish('stream', at, sub, true)
   }
 
   cancelWake(at: number, sub = ''): void {
-    this.#timers.push({ kind: 'stream', at, sub, set: false })
+    this.#wish('stream', at, sub, false)
   }
 
   wakeAtWall(at: number, sub = ''): void {
-    this.#timers.push({ kind: 'wall', at, sub, set: true })
+    this.#wish('wall', at, sub, true)
+  }
+
+  #wish(kind: TimerWish['kind'], time: number, sub: string, set: boolean): void {
+    if (!Number.isFinite(time)) throw new TypeError(`a timer cannot be set for ${time}`)
+    // Timers are whole milliseconds, and none wakes before its moment.
+    const at = Math.ceil(time)
+    const woken = this.#woken
+    if (set && woken?.kind === kind && (at < woken.at || (at === woken.at && sub <= woken.sub))) {
+      // It is due at once, and would set itself again and again while nothing else happens.
+      throw new TypeError(`the timer of ${woken.at} sets a timer for a moment that is over: ${at}`)
+    }
+    this.#timers.push({ kind, at, sub, set })
   }
 
   #change(sub: string): Row {

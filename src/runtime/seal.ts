@@ -2,11 +2,13 @@
  * Sealing: dirty rows become bytes, once, for changelog, disk and state topic together. After the seal only bytes travel, so the steps may go
  * on and change the rows for the next commit while this one is on its way.
  */
-import { binary, fromBinary } from '../base/bytes.ts'
+import { binary, fromBinary, utf8 } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
 import { HEADER, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
 import { BatchBuilder, type Codecs, type EncodedBatch } from '../ports/record-batch/index.ts'
 import type { ViewSpec } from '../topology/node.ts'
 import { HeaderWriter } from './envelope.ts'
+import { asFailure, TaskStopped } from './failure.ts'
 import { encodeMeta, type TaskMeta } from './meta.ts'
 import { BATCH_BYTES, type Outbox } from './outbox.ts'
 import { hashOf, storePrefix, TM_KEY, unescapeKey } from './rows.ts'
@@ -29,6 +31,24 @@ export interface SealedState {
 }
 
 const headers = new HeaderWriter()
+
+/**
+ * A row that cannot be written stops its task, and is named. By now several facts may have had a part in it, so none of them can be put aside
+ * for it, and trying again would end the same way.
+ */
+function unwritable(row: Row, { plan }: StoreState, error: unknown): TaskStopped {
+  const failure = asFailure(error, plan.step)
+  const key = utf8(row.slot.key.subarray(0, 100))
+  return new TaskStopped(
+    'halt',
+    plan.step,
+    new TidemarkError(failure.code, `a row of "${plan.name}" cannot be written: ${failure.message}`, {
+      detail: `It lies under the key ${JSON.stringify(key)}. ${failure.detail ?? ''}`.trim(),
+      hint: 'The state is as it was committed last. Mend the step that makes the row, and start again: it goes on from there.',
+      cause: error,
+    }),
+  )
+}
 
 export class Sealer {
   readonly #state: TaskState
@@ -67,7 +87,11 @@ export class Sealer {
         if (!row.dirty) continue
         row.dirty = false
         rows.push(row)
-        this.#row(row, store, now)
+        try {
+          this.#row(row, store, now)
+        } catch (error) {
+          throw unwritable(row, store, error)
+        }
         if (publish !== undefined) this.#publish(row, publish, store.spec?.view as ViewSpec, store.plan.name, now)
       }
       for (const [name, set] of store.timerChanges) this.#add(now, fromBinary(name), set ? this.#timerRow(name) : null)
@@ -171,8 +195,8 @@ export class Sealer {
     const { bytes } = batch
     const places = this.#places
     for (let i = 0; i < this.#placed; i += 4) {
-      this.#keys.push(bytes.subarray(places[i] as number, places[i + 1] as number))
-      this.#values.push((places[i + 2] as number) < 0 ? null : bytes.subarray(places[i + 2] as number, places[i + 3] as number))
+      this.#keys.push(bytes.subarray(places[i], places[i + 1]))
+      this.#values.push((places[i + 2] as number) < 0 ? null : bytes.subarray(places[i + 2], places[i + 3]))
     }
     this.#batches.push(batch)
     this.#placed = 0

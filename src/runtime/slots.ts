@@ -61,6 +61,16 @@ export class SubRows {
     }
   }
 
+  get size(): number {
+    return (this.#first === undefined ? 0 : 1) + (this.#more?.size ?? 0)
+  }
+
+  /** Lets go of a row that is on disk as it is here. */
+  drop(row: Row): void {
+    if (this.#first === row) this.#first = undefined
+    else if (this.#more?.get(row.sub) === row) this.#more.delete(row.sub)
+  }
+
   *[Symbol.iterator](): Generator<Row> {
     if (this.#first !== undefined) yield this.#first
     if (this.#more !== undefined) yield* this.#more.values()
@@ -84,7 +94,10 @@ export class KeySlot {
   constructor(key: Buffer, hash: number, stores: number) {
     this.key = key
     this.hash = hash
+    // A slot is made for each new key: Array.from takes several times as long.
+    // oxlint-disable-next-line unicorn/no-new-array
     this.mains = new Array<Row | undefined>(stores).fill(undefined)
+    // oxlint-disable-next-line unicorn/no-new-array
     this.subs = new Array<SubRows | undefined>(stores).fill(undefined)
   }
 

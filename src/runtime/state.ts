@@ -17,6 +17,8 @@ import type { StoreState } from './store-state.ts'
 const RANGE_ROWS_MAX = 10_000
 const RANGE_BYTES_MAX = 8 * 1024 * 1024
 const PAGE = 1_000
+/** Rows with a sub-key that one key keeps in memory once they are on disk. */
+const SUBS_KEPT = 64
 
 export class TaskState {
   readonly stores: readonly StoreState[]
@@ -74,6 +76,16 @@ export class TaskState {
     row.dirty = false
     row.slot.pins -= 1
     this.changes -= 1
+  }
+
+  /** The disk has a row as it was sealed. */
+  settled(row: Row): void {
+    const { slot } = row
+    slot.pins -= 1
+    // A key may hold a hundred thousand records behind a gap: what waits lies on disk and not here, however often the key is met.
+    if (row.sub === '' || row.dirty || this.stores[row.store]?.ranged === true) return
+    const subs = slot.subs[row.store]
+    if (subs !== undefined && subs.size > SUBS_KEPT) subs.drop(row)
   }
 
   /** Sets a timer, or takes it back. */

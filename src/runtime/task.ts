@@ -175,10 +175,8 @@ export class Task {
       if (entered) interpreter.run(log, rec)
       input.position = rec.offset + 1
       done += 1
-      if (interpreter.wantsPages) {
-        const wishes = interpreter.takePages()
+      if (this.#awaitPages()) {
         i += 1
-        this.#pending = () => this.#pages(wishes)
         break
       }
     }
@@ -269,6 +267,15 @@ export class Task {
     return []
   }
 
+  /** Where steps asked for pages, they are what is to be loaded next; nothing is committed before. */
+  #awaitPages(): boolean {
+    const { interpreter } = this.parts
+    if (!interpreter.wantsPages) return false
+    const wishes = interpreter.takePages()
+    this.#pending = () => this.#pages(wishes)
+    return true
+  }
+
   async #pages(wishes: ReturnType<Interpreter['takePages']>): Promise<void> {
     const { state, interpreter } = this.parts
     for (let wish = wishes.shift(); wish !== undefined; wish = wishes.shift()) {
@@ -292,6 +299,7 @@ export class Task {
     interpreter.wakeByWall(this.#wallReady?.now ?? now)
     unpin(this.#wallReady?.pinned ?? NOTHING_PINNED)
     this.#wallReady = undefined
+    this.#awaitPages()
     return true
   }
 
@@ -339,7 +347,7 @@ export class Task {
     const { state } = this.parts
     this.committed = commit.positions
     if (state === undefined || commit.state === undefined) return
-    for (const row of commit.state.rows) row.slot.pins -= 1
+    for (const row of commit.state.rows) state.settled(row)
     this.#sweepUntil = commit.state.oldestAlive
     state.slots.shrink()
   }

@@ -133,8 +133,9 @@ export class StoreView implements View<unknown, unknown, string> {
       case 'ask-authority':
         return { answer: 'refused', why: 'ask-authority', freshness }
       case 'refuse':
-        return { answer: 'refused', why, freshness }
+        break
     }
+    return { answer: 'refused', why, freshness }
   }
 
   page(options: PageOptions = {}): Promise<Page<unknown, unknown>> {
@@ -214,14 +215,7 @@ function infoOf(row: Row): RowInfo {
 
 /** Why a decision that tolerates so much staleness cannot rest on a read; undefined when it can. */
 function reasonAgainst(freshness: Freshness, maxStalenessMs: number): 'too-stale' | 'parked' | 'unknown' | 'restoring' | undefined {
-  switch (freshness.state) {
-    case 'unknown':
-    case 'restoring':
-      return freshness.state
-    case 'stale':
-      if (freshness.parked !== undefined) return 'parked'
-      return freshness.ageMs > maxStalenessMs ? 'too-stale' : undefined
-    case 'fresh':
-      return freshness.ageMs > maxStalenessMs ? 'too-stale' : undefined
-  }
+  if (freshness.state === 'unknown' || freshness.state === 'restoring') return freshness.state
+  if (freshness.state === 'stale' && freshness.parked !== undefined) return 'parked'
+  return freshness.ageMs > maxStalenessMs ? 'too-stale' : undefined
 }

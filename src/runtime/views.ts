@@ -4,7 +4,6 @@ import { taskName } from '../plan/naming.ts'
 import type { PlanFacts, StagePlan } from '../plan/plan.ts'
 import { topicRead } from '../plan/tasks.ts'
 import { type PartitionName, partitionName } from '../ports/log.ts'
-import type { KeyedNode } from '../topology/node.ts'
 import { readsLog, storeOf } from '../topology/node.ts'
 import type { Frontier } from './frontier.ts'
 import { parkedFormat } from './parking.ts'
@@ -66,8 +65,6 @@ function parkersOf(stages: Stages, stage: StagePlan): ViewParts['parkers'] {
     const node = stages.node(store.step)
     if (store.kind === 'parked') return [{ store, node: undefined, codec: { kind: 'format', format: parkedFormat, view: false } }]
     const codec = stages.codecs.rows.get(store.step)
-    return node.kind === 'keyed' && !readsLog(node) && node.parked !== undefined && codec !== undefined
-      ? [{ store, node: node as KeyedNode, codec }]
-      : []
+    return node.kind === 'keyed' && !readsLog(node) && node.parked !== undefined && codec !== undefined ? [{ store, node, codec }] : []
   })
 }

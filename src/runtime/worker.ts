@@ -20,7 +20,7 @@ import type { Frontier } from './frontier.ts'
 import { Openings } from './openings.ts'
 import type { Stages } from './stages.ts'
 import { report } from './tally.ts'
-import type { Task, TaskCommit } from './task.ts'
+import type { Task, TaskCommit, TaskStatus } from './task.ts'
 import type { RuntimeOptions, World } from './world.ts'
 
 /**
@@ -58,7 +58,7 @@ export class Worker {
   #identity: Identity | undefined
   #writer: Writer | PlainWriter | undefined
   #fetcher: Fetcher | undefined
-  #listening: Promise<void> | undefined
+  #listening = false
   readonly #events: GroupEvent[] = []
   /** Between giving up partitions and knowing the new ones: nothing is committed then. */
   #rebalancing = false
@@ -94,6 +94,14 @@ export class Worker {
     return this.#tasks.values()
   }
 
+  /** The tasks that the group gave it, and how each is: one that is not open yet, or not any more, is restoring. */
+  get given(): readonly { readonly name: string; readonly state: TaskStatus }[] {
+    return this.#mine.map(({ name }) => ({
+      name,
+      state: this.#halted.has(name) ? 'halted' : (this.#tasks.get(name)?.life.state ?? 'restoring'),
+    }))
+  }
+
   /** Whether the group has given it its tasks and all of them run, or have halted. */
   get ready(): boolean {
     return (
@@ -105,7 +113,11 @@ export class Worker {
 
   /** Whether nothing of it is on its way: no commit, and nothing that waits for one. */
   get settled(): boolean {
-    return this.#committing === undefined && this.#broken === undefined && [...this.#tasks.values()].every((task) => task.life.state !== 'running' || !task.dirty)
+    return (
+      this.#committing === undefined &&
+      this.#broken === undefined &&
+      [...this.#tasks.values()].every((task) => task.life.state !== 'running' || !task.dirty)
+    )
   }
 
   /** Begins to work. Resolves when the worker has ended; rejects never: `failure` says why it ended. */
@@ -165,7 +177,9 @@ export class Worker {
 
   /** Keeps one ear on the group. */
   #listen(): void {
-    this.#listening ??= (this.#membership as Membership)
+    if (this.#listening) return
+    this.#listening = true
+    void (this.#membership as Membership)
       .next(this.#stop.signal)
       .then((event) => {
         this.#events.push(event)
@@ -174,7 +188,7 @@ export class Worker {
         if (!this.#stop.signal.aborted) this.#break(error)
       })
       .finally(() => {
-        this.#listening = undefined
+        this.#listening = false
         this.#bell.ring()
       })
   }
@@ -484,7 +498,7 @@ export class Worker {
   async #keepOnly(names: ReadonlySet<string>): Promise<void> {
     await this.#committing
     await this.#openings.keepOnly(names)
-    for (const [name, task] of [...this.#tasks]) {
+    for (const [name, task] of this.#tasks) {
       if (names.has(name)) continue
       this.#tasks.delete(name)
       this.#frontier.closed(name)

@@ -21,6 +21,8 @@ export interface Served {
   /** @throws TidemarkError VIEW_UNKNOWN */
   view(name: string): View<unknown, unknown, string>
   readonly tasks: readonly { readonly name: string; readonly state: string }[]
+  /** Whether all of them run: before the group has given any, there is nothing that could. */
+  readonly ready: boolean
   /** What stopped a task or the whole worker; undefined while all is well. */
   readonly failure: TidemarkError | undefined
 }
@@ -108,7 +110,7 @@ function live(app: Served): Response {
 
 function ready(app: Served): Response {
   const waiting = app.tasks.filter(({ state }) => state !== 'running')
-  const all = app.failure === undefined && app.tasks.length > 0 && waiting.length === 0
+  const all = app.failure === undefined && app.ready
   return answer(all ? 200 : 503, { ready: all, tasks: app.tasks.length, waiting: waiting.map(({ name, state }) => `${name} is ${state}`) })
 }
 

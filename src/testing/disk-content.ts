@@ -60,8 +60,8 @@ export type NameChange =
 
 /** Names of files and folders. */
 export class Names {
-  readonly files = new Map<string, Inode>()
-  readonly folders = new Set<string>(['', '.', '/'])
+  readonly files: Map<string, Inode> = new Map()
+  readonly folders: Set<string> = new Set(['', '.', '/'])
 
   apply(change: NameChange): void {
     switch (change.kind) {

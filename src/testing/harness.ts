@@ -70,6 +70,8 @@ export interface HarnessOptions extends StartOptions {
   /** Schemas and their ids, shared by several harnesses where a test needs that. */
   readonly schemas?: SchemaStore
   readonly seed?: number
+  /** The program that ran before this one and was closed or crashed: its log, state, schemas and clock are taken over. */
+  readonly after?: Pick<Harness<readonly unknown[]>, 'clock' | 'disk' | 'state' | 'schemas'>
 }
 
 type Item<K, V> = Translated<K, V> | (Translated<K, V> & About) | Crash
@@ -97,10 +99,11 @@ export class Harness<P extends readonly unknown[]> {
     this.#topology = topology
     this.#options = options
     this.#random = seededRandom(options.seed ?? 1)
-    this.clock = manualClock()
-    this.disk = simulatedDisk({ random: this.#random })
-    this.state = memoryState()
-    this.schemas = options.schemas ?? memorySchemas()
+    const { after } = options
+    this.clock = after?.clock ?? manualClock()
+    this.disk = after?.disk ?? simulatedDisk({ random: this.#random })
+    this.state = after?.state ?? memoryState()
+    this.schemas = options.schemas ?? after?.schemas ?? memorySchemas()
   }
 
   /** Publishes facts of a contract, in order, and waits until they are processed. Crash sentinels among them take effect in their place. */
@@ -127,18 +130,17 @@ export class Harness<P extends readonly unknown[]> {
     const { world, failpoints } = await this.#running()
     const events = publisher(contract, { as: (contract as unknown as AnyContract).owner, log: world })
     if (crash !== undefined) failpoints.add(crash)
-    for (const { key, value, ...about } of facts) await events.publish({ key, value } as Translated<K, V>, about)
+    for (const { key, value, ...about } of facts) await events.publish({ key, value }, about)
     await events.close()
-    if (crash === undefined) return
-    await this.#until(() => this.#process?.hit === true, `nothing was committed up to ${crash}`)
-    await this.restart()
+    if (crash !== undefined) await this.#crashed(crash)
   }
 
-  /** Puts records on a topic as they are, and waits until they are processed. */
-  async send(topic: string, records: readonly RawRecord[]): Promise<void> {
-    const { world } = await this.#running()
+  /** Puts records on a topic as they are, and waits until they are processed; with a crash sentinel, until that has taken effect. */
+  async send(topic: string, records: readonly RawRecord[], crash?: Crash): Promise<void> {
+    const { world, failpoints } = await this.#running()
     const [described] = await world.log.describe([topic])
     if (described === undefined) throw new TidemarkError('TOPIC_UNKNOWN', `topic "${topic}" does not exist`)
+    if (crash !== undefined) failpoints.add(crash.crash)
     const writer = await world.log.plainWriter()
     for (const { key = null, value = null, at = this.clock.now(), headers = [], partition } of records) {
       const bytes = typeof key === 'string' ? Buffer.from(key) : key
@@ -150,7 +152,14 @@ export class Harness<P extends readonly unknown[]> {
       )
     }
     await writer.close()
+    if (crash !== undefined) await this.#crashed(crash.crash)
     await this.settle()
+  }
+
+  /** Waits until the process has come to a point, and starts another one. */
+  async #crashed(point: string): Promise<void> {
+    await this.#until(() => this.#process?.hit === true, `nothing was committed up to ${point}`)
+    await this.restart()
   }
 
   /** Encodes a value as a stream's schema writes it. */
@@ -166,12 +175,13 @@ export class Harness<P extends readonly unknown[]> {
     topic: string,
     schema: Schema<V>,
     records: readonly (readonly [key: string, value: V | null, at?: number])[],
+    crash?: Crash,
   ): Promise<void> {
     const raw: RawRecord[] = []
     for (const [key, value, at] of records) {
       raw.push({ key, value: value === null ? null : await this.encode(schema, value), ...(at === undefined ? {} : { at }) })
     }
-    await this.send(topic, raw)
+    await this.send(topic, raw, crash)
   }
 
   /** Moves time on, and waits until what that brought about is processed. */
@@ -232,7 +242,7 @@ export class Harness<P extends readonly unknown[]> {
 
   async view<const N extends Views<P>['name']>(name: N): Promise<View<Named<P, N>['key'], Named<P, N>['row'], Named<P, N>['decision']>> {
     await this.settle()
-    return (await this.#running()).app.view(name) as never
+    return (await this.#running()).app.view(name)
   }
 
   /** All rows of a view, by the text of their keys. */
@@ -254,7 +264,7 @@ export class Harness<P extends readonly unknown[]> {
   }
 
   /** What is committed in a topic, in the order of its partitions. */
-  async topic(name: string, key: Key<unknown> | undefined = undefined): Promise<Seen[]> {
+  async topic(name: string, key?: Key<unknown>): Promise<Seen[]> {
     const { world } = await this.#running()
     const [described] = await world.log.describe([name])
     if (described === undefined) return []
@@ -323,13 +333,13 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Rebuilds a projection beside the live one, which is stopped meanwhile. */
   async replay(projection: Views<P>['name'], options: ReplayOptions = {}): Promise<Replayed> {
-    await this.stop()
+    await this.close()
     return this.#offline((world) => replay(this.#topology.graph, projection, world, options))
   }
 
   /** Reads and checks everything, while nothing runs. */
   async verify(options: { readonly repair?: boolean } = {}): Promise<Verified> {
-    await this.stop()
+    await this.close()
     return this.#offline((world) => verify(this.#topology.graph, world, options))
   }
 
@@ -363,7 +373,7 @@ export class Harness<P extends readonly unknown[]> {
   async #start(): Promise<Process> {
     const failpoints = new Set<string>()
     const made = await this.#world(failpoints)
-    const { schemas: _schemas, seed: _seed, ...options } = this.#options
+    const { schemas: _schemas, seed: _seed, after: _after, ...options } = this.#options
     try {
       const app = await App.start(this.#topology.graph, made.world, { freezeRows: true, ...options })
       await app.running()
@@ -374,6 +384,8 @@ export class Harness<P extends readonly unknown[]> {
       this.#process = process
       return process
     } catch (error) {
+      // The next call may try again, such as after a replay.
+      this.#starting = undefined
       await made.broker.close()
       throw error
     }

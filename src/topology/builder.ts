@@ -67,7 +67,7 @@ export class Draft {
 function checkedOnError(onError: OnError, step: string): Node['onError'] {
   const { retry, then } = typeof onError === 'string' ? { retry: 0, then: onError } : onError
   if (!['dead-letter', 'park', 'halt'].includes(then)) {
-    throw new TidemarkError('OPTION_INVALID', `onError of step "${step}" is "${String(then)}"`, {
+    throw new TidemarkError('OPTION_INVALID', `onError of step "${step}" is "${then}"`, {
       hint: 'It is "dead-letter", "park" or "halt".',
     })
   }

@@ -101,7 +101,10 @@ export interface Scope {
   range(from?: string, to?: string): readonly (readonly [sub: string, value: unknown])[]
   /** Asks for rows from `from` on, page by page: the node's `page` is called after the record at hand and before the next one. */
   page(from: string): void
-  /** Asks to be woken when stream time reaches `at`, before the record that takes it there. Asking twice wakes once. */
+  /**
+   * Asks to be woken when stream time reaches `at`, before the record that takes it there. Asking twice wakes once. What a timer sets must come
+   * after it, in time or else in the order of `sub`. @throws TypeError for a moment that is over, or is none
+   */
   wakeAt(at: number, sub?: string): void
   cancelWake(at: number, sub?: string): void
   /** Asks to be woken when wall time reaches `at`. Refused in fold stages. */

@@ -2,7 +2,7 @@
  * Operators that are not in the vocabulary yet, written on the kernel as an operator file would be: what does not fit here would be a reason to
  * change the kernel. Semantics are Kafka Streams', but for the defects that one must not copy.
  */
-import { type Schema, Stream, schema } from '#tidemark'
+import { Stream, schema } from '#tidemark'
 import { ByteReader, ByteWriter, binary } from '../../src/base/bytes.ts'
 import { process } from '../../src/operators/process.ts'
 import type { RowFormat, Scope } from '../../src/topology/node.ts'
@@ -131,8 +131,8 @@ export function tableJoin(
       [left.tip, right.tip],
       step,
       {
-        rows: Word as Schema<unknown>,
-        value: Joined as Schema<unknown>,
+        rows: Word,
+        value: Joined,
         run: (incoming, scope, out) => {
           const side = SIDES[incoming.input] as 'l' | 'r'
           if (incoming.empty) scope.delete(side)
@@ -206,9 +206,9 @@ export function foreignKeyJoin(
       [subscriptions.tip, customers.tip],
       step,
       {
-        rows: Word as Schema<unknown>,
+        rows: Word,
         ranged: true,
-        value: Joined as Schema<unknown>,
+        value: Joined,
         rekeys: true,
         run: (incoming, scope, out) => {
           if (incoming.input === 0) {
@@ -239,8 +239,8 @@ export function announcePaged(
       [subscriptions.tip, customers.tip],
       step,
       {
-        rows: Word as Schema<unknown>,
-        value: Joined as Schema<unknown>,
+        rows: Word,
+        value: Joined,
         rekeys: true,
         run: (incoming, scope) => {
           if (incoming.input === 0) {

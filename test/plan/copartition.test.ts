@@ -8,7 +8,10 @@ import { preferences } from '../fixtures/crm.ts'
 import { Item, item, Sum, summed } from '../fixtures/plain.ts'
 
 const plan = (define: (flow: Flow) => unknown, facts: PlanFacts = NOTHING_KNOWN): (() => Plan) => {
-  const { graph } = topology('planned', (flow) => (define(flow), []))
+  const { graph } = topology('planned', (flow) => {
+    define(flow)
+    return []
+  })
   return () => planOf(graph, facts)
 }
 const items = (flow: Flow, topic: string, partitions: number) => flow.stream(topic, { key: text, value: Item }, { partitions })

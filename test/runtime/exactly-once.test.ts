@@ -15,7 +15,10 @@ const crmToBilling = topology('crm-to-billing', (flow) => {
     })
   return [
     flow.inbox('consent-changes', [facts]).project('consent', {
-      row: Consent, owner: billing, identity: 'preferences-once', publish: 'billing.consent.state.v1',
+      row: Consent,
+      owner: billing,
+      identity: 'preferences-once',
+      publish: 'billing.consent.state.v1',
       windows: { 'contact-preferences': { target: '5s', max: '1m' } },
       fold: {
         ConsentGranted: (row) => ({ mayInvoiceByEmail: true, changes: (row?.changes ?? 0) + 1 }),
@@ -62,7 +65,10 @@ for (const [point, crash] of Object.entries(CRASH)) {
   test(`a crash at ${point} applies every fact once`, async () => {
     const run = harness(crmToBilling)
     await run.feed(preferences, [optIn('c-1', 1), crash, optOut('c-1', 2), crash, optIn('c-2', 1), crash, optIn('c-1', 3)])
-    expect(await run.rows('consent')).toEqual({ 'c-1': { mayInvoiceByEmail: true, changes: 3 }, 'c-2': { mayInvoiceByEmail: true, changes: 1 } })
+    expect(await run.rows('consent')).toEqual({
+      'c-1': { mayInvoiceByEmail: true, changes: 3 },
+      'c-2': { mayInvoiceByEmail: true, changes: 1 },
+    })
     expect((await run.topic('crm-to-billing-consent-changes-g1-inbox')).filter(({ key }) => key !== undefined)).toHaveLength(4)
     await run.close()
   })
@@ -81,10 +87,18 @@ test('a projection rebuilt from its inbox has the state hash of the live one, an
   await run.feed(preferences, [optIn('c-1', 1), optOut('c-1', 2), optIn('c-2', 1)])
   const before = await run.stateHash('consent')
   const replayed = await run.replay('consent')
-  expect(replayed).toMatchObject({ equal: true, switched: true, generation: { live: 1, rebuilt: 2 }, projections: [{ name: 'consent', live: before, rebuilt: before }] })
+  expect(replayed).toMatchObject({
+    equal: true,
+    switched: true,
+    generation: { live: 1, rebuilt: 2 },
+    projections: [{ name: 'consent', live: before, rebuilt: before }],
+  })
   expect(await run.stateHash('consent')).toBe(before)
   await run.feed(preferences, [optIn('c-1', 3)])
-  expect(await run.rows('consent')).toEqual({ 'c-1': { mayInvoiceByEmail: true, changes: 3 }, 'c-2': { mayInvoiceByEmail: true, changes: 1 } })
+  expect(await run.rows('consent')).toEqual({
+    'c-1': { mayInvoiceByEmail: true, changes: 3 },
+    'c-2': { mayInvoiceByEmail: true, changes: 1 },
+  })
   await run.close()
 })
 

@@ -123,7 +123,8 @@ function blindTo(app: App): Parameters<typeof serve>[0] {
   return {
     plan: app.plan,
     views: app.views,
-    tasks: [],
+    tasks: [{ name: 'demand/0', state: 'restoring' }],
+    ready: false,
     failure: undefined,
     view: (name) => ({
       name,
@@ -205,8 +206,26 @@ describe('what there is', () => {
     expect(await get('/health/live')).toMatchObject({ status: 200, body: { live: true } })
     expect(await get('/health/ready')).toMatchObject({ status: 200, body: { ready: true, tasks: 4, waiting: [] } })
     const blind = await serve(blindTo(running.app), { port: 0 })
-    expect((await fetch(`${blind.url}/health/ready`)).status).toBe(503)
+    const response = await fetch(`${blind.url}/health/ready`)
+    expect([response.status, await response.json()]).toEqual([503, { ready: false, tasks: 1, waiting: ['demand/0 is restoring'] }])
     await blind.close()
+  })
+
+  test('is not ready before the last of its tasks runs: those that are still to be opened are waited for', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-'))
+    const starting = await start(shop, { dir: folder })
+    // Nothing can have been opened in the turn in which the group gave the tasks.
+    expect(starting.app.tasks.map(({ state }) => state)).toEqual(['restoring', 'restoring', 'restoring', 'restoring'])
+    const served = await serve(starting.app, { port: 0 })
+    for (let status = 0; status !== 200; ) {
+      const response = await fetch(`${served.url}/health/ready`)
+      status = response.status
+      const { tasks, waiting } = (await response.json()) as { tasks: number; waiting: string[] }
+      expect([tasks, waiting.length === 0]).toEqual([4, status === 200])
+    }
+    await served.close()
+    await starting.close()
+    await rm(folder, { recursive: true })
   })
 })
 

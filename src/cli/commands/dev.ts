@@ -254,7 +254,8 @@ class Session {
   #figures(): Readonly<Record<string, unknown>> {
     const seconds = Math.round(this.#shell.clock.mono() - this.#began) / 1_000
     const equal = this.#check === undefined ? {} : { equal: this.#check.equal }
-    return { ...this.#check?.figures, ...equal, ...this.#counts(), seconds }
+    const state = { restored: this.#meter.of('restored'), wipes: this.#meter.of('wipes') }
+    return { ...this.#check?.figures, ...equal, ...this.#counts(), ...state, seconds }
   }
 
   #counts(): Sample['counts'] {

@@ -18,7 +18,7 @@ import type { Codecs, Limits } from '../../ports/record-batch/index.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { type Compaction, Compactor } from './compaction.ts'
 import { Decisions } from './decisions.ts'
-import { closedError, diskError, topicUnknown } from './errors.ts'
+import { closedError, diskError, isSystemError, topicUnknown } from './errors.ts'
 import { Groups } from './groups.ts'
 import { Health } from './health.ts'
 import { Journal } from './journal.ts'
@@ -123,7 +123,7 @@ export class Broker {
       return broker
     } catch (error) {
       await lock.release().catch(() => {})
-      throw error
+      throw isSystemError(error) ? diskError('open the directory', folder, error) : error
     }
   }
 
@@ -146,7 +146,10 @@ export class Broker {
         const topic = this.state.topicsByName.get(spec.name)
         if (topic !== undefined) checkTopic(topic, spec)
       }
-      for (const spec of specs) if (!this.state.topicsByName.has(spec.name)) await this.makeTopic(spec)
+      const missing = specs.filter(({ name }) => !this.state.topicsByName.has(name))
+      for (const spec of missing) if (!this.state.topicsByName.has(spec.name)) await this.makeTopic(spec)
+      // State outside the log is known by the ids of its topics: a power cut that took a topic would leave it without any, in every mode.
+      if (missing.length > 0) await this.checkpoints.run()
       return specs.map(({ name }) => describeTopic(this.state.topicsByName.get(name) as TopicState))
     })
     this.making = made.catch(() => {})

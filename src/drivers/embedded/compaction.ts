@@ -52,6 +52,8 @@ export class Compactor {
   /** One compaction at a time, in the order in which they were asked for. */
   private turn: Promise<unknown> = Promise.resolve()
   private readonly waiting = new Set<Partition>()
+  /** Partitions in which a change of files is under way, or failed. */
+  private readonly unfinished = new Set<Partition>()
   private closed = false
 
   constructor(options: CompactorOptions) {
@@ -91,7 +93,7 @@ export class Compactor {
     const { checkpoints, journal, clock } = this.options
     const { stable, name } = partition
     const nothing = { partition: name, passes: 0, bytesBefore: 0, bytesAfter: 0 }
-    if (this.closed || partition.topic.cleanup !== 'compact' || partition.damage !== undefined) return nothing
+    if (this.closed || partition.topic.cleanup !== 'compact' || partition.damage !== undefined || this.unfinished.has(partition)) return nothing
     // A power cut after the old records are gone must not take the newer ones that replaced them.
     await checkpoints.run()
     const closed = this.closedSegments(partition, stable)
@@ -178,12 +180,16 @@ export class Compactor {
     const { base } = group[0] as Segment
     const swap = `${folder}/${swapFile(base, by.end)}`
     await files.fs.rename(by.aside, swap)
+    // From here until the end the name of the new file says what it stands for. When something fails in between, the next opening needs that
+    // name, so this partition is let alone until then: another swap would take it away, and leave old files that nobody knows of.
+    this.unfinished.add(partition)
     await files.fs.syncFolder(folder)
     const cleaned = new Segment(folder, base, by.size, files, codecs, swap)
     await partition.replaceSegments(group, cleaned)
     for (const segment of group) await segment.remove()
     await cleaned.rename(`${folder}/${segmentFile(base)}`)
     await files.fs.syncFolder(folder)
+    this.unfinished.delete(partition)
     // The index is a help; what cannot be written now is made when it is needed.
     await cleaned.saveIndex().catch(() => {})
   }

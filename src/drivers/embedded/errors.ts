@@ -1,6 +1,12 @@
 /** The errors of the embedded log, each in one place, so that they name the same things in the same words. */
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 
+/** Whether the system refused something, such as EIO; what Node refuses itself is a mistake of ours. */
+export function isSystemError(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code
+  return !(error instanceof TidemarkError) && typeof code === 'string' && !code.startsWith('ERR_')
+}
+
 /** What the disk refused. The hint depends on the reason, as far as the system gives one. */
 export function diskError(deed: string, path: string, cause: unknown): TidemarkError {
   if (cause instanceof TidemarkError) return cause
@@ -16,6 +22,8 @@ function diskHint(code: unknown): string {
     case 'ENOSPC':
     case 'EDQUOT':
       return 'The disk is full. Make room, then open the log again: nothing that was acknowledged is lost.'
+    case 'EFBIG':
+      return 'A limit on file sizes ("ulimit -f") is in the way. Raise it, then open the log again: nothing that was acknowledged is lost.'
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

@@ -101,9 +101,11 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
   report.dropped = journal.records.length - report.records
   // Numbers of dropped records are not used again: a torn file that comes back must not seem to go on.
   sequence += report.dropped + 1
-  for (const partition of found) report.abortedTransactions += abortOpen(state, partition)
+  // Topics that the dropped records made are forgotten with them; their files are nobody's.
+  const kept = found.filter(({ ref }) => ref.topic < state.topics.length)
+  for (const partition of kept) report.abortedTransactions += abortOpen(state, partition)
   const partitions: RecoveredPartition[] = []
-  await each(found, async (partition) => {
+  await each(kept, async (partition) => {
     const { end, cutBytes } = await cut(partition, state.partition(partition.ref), fs)
     report.cutBytes += cutBytes
     const { ref, folder: own, segments, damage } = partition

@@ -16,7 +16,7 @@
  * buffers of 16 MiB cost 55 MB more for 4 tasks, and 32 MiB 125 MB more and a third more CPU, likely because the skip list outgrows the
  * processor's caches. Compression takes a third off the disk, so it is on and no option.
  */
-import { chmod, lstat, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { chmod, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { TidemarkError } from '../../base/errors.ts'
@@ -222,7 +222,12 @@ const isAbsent = (error: unknown): boolean => errno(error) === 'ENOENT'
 /** Refuses a folder that LevelDB would silently empty, and one in which an earlier open found a hole but no one acted on it. */
 async function refuseDamage(path: string): Promise<void> {
   const names = await readdir(path)
-  if (!names.includes('CURRENT') && names.some((name) => /\.(ldb|sst|log)$/.test(name))) throw corrupt(path, 'the file CURRENT is missing')
+  if (!names.includes('CURRENT')) {
+    if (names.some((name) => /\.(ldb|sst|log)$/.test(name))) throw corrupt(path, 'the file CURRENT is missing')
+  } else if (!/^MANIFEST-\d+\n$/.test(await readFile(join(path, 'CURRENT'), 'latin1'))) {
+    // LevelDB looks for a file of that name, whatever it is, and takes that it is not there for a failure of the disk.
+    throw corrupt(path, 'the file CURRENT does not name a manifest')
+  }
   // A refused second open renames LOG to LOG.old, so both may hold what the last recovery said.
   const hole = (await holeIn(path, 'LOG')) ?? (await holeIn(path, 'LOG.old'))
   if (hole !== undefined) throw corrupt(path, hole)

@@ -7,7 +7,11 @@ import { framed, thrown } from './rig.ts'
 
 /** A source that counts, waits to be let go, and fails on demand. */
 class Source implements SchemaSource {
-  readonly schemas = new Map<number, AvroSchema>([[1, 'string']])
+  /** 1 is what the codecs write themselves, 2 is somebody else's. */
+  readonly schemas = new Map<number, AvroSchema>([
+    [1, 'string'],
+    [2, 'string'],
+  ])
   readonly asked: number[] = []
   readonly registered: string[] = []
   failure: Error | undefined
@@ -37,12 +41,20 @@ describe('preparing for schema ids', () => {
     const source = new Source()
     const serdes = avroSerdes(source, { now: () => 0 })
     const [a, b] = await Promise.all([serdes.values('a', spec), serdes.values('b', spec)])
-    await Promise.all([a.prepare([1, 1]), b.prepare([1]), a.prepare([1])])
-    await a.prepare([1])
-    expect(source.asked).toEqual([1])
-    expect(a.knows(1) && b.knows(1)).toBe(true)
-    const bytes = framed(1, 'string', 'x')
+    await Promise.all([a.prepare([2, 2]), b.prepare([2]), a.prepare([2])])
+    await a.prepare([2])
+    expect(source.asked).toEqual([2])
+    expect(a.knows(2) && b.knows(2)).toBe(true)
+    const bytes = framed(2, 'string', 'x')
     expect(b.decode(bytes, 0, bytes.length)).toBe('x')
+  })
+
+  it('never asks for the id of a schema that it writes itself', async () => {
+    const source = new Source()
+    const codec = await avroSerdes(source, { now: () => 0 }).values('a', spec)
+    expect(codec.knows(1)).toBe(true)
+    await codec.prepare([1])
+    expect(source.asked).toEqual([])
   })
 
   it('asks for an unknown id again only after a minute', async () => {
@@ -77,14 +89,14 @@ describe('preparing for schema ids', () => {
     const source = new Source()
     const codec = await avroSerdes(source, { now: () => 0 }).values('a', spec)
     source.failure = new Error('connection refused')
-    await expect(codec.prepare([1])).rejects.toMatchObject({
+    await expect(codec.prepare([2])).rejects.toMatchObject({
       code: 'SCHEMA_SOURCE_FAILED',
-      detail: 'The question was for schema id 1. connection refused',
+      detail: 'The question was for schema id 2. connection refused',
       cause: source.failure,
     })
-    expect(codec.knows(1)).toBe(false)
+    expect(codec.knows(2)).toBe(false)
     source.failure = undefined
-    await codec.prepare([1])
+    await codec.prepare([2])
     expect(codec.knows(1)).toBe(true)
   })
 

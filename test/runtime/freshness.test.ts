@@ -1,0 +1,250 @@
+/** Every read says how fresh it is: for a row, for a partition and for a projection; by the clock of the source, not by its calendar. */
+import { describe, expect, test } from 'vitest'
+import { type Flow, text, topology } from '#tidemark'
+import { harness } from '#tidemark/testing'
+import { freshnessOf } from '../../src/runtime/freshness.ts'
+import { Frontier } from '../../src/runtime/frontier.ts'
+import { billing, Consent, consents, optIn, preferences } from '../fixtures/crm.ts'
+import { click, clicks, Item, item, Sum, summed } from '../fixtures/plain.ts'
+import { Cluster } from './cluster.ts'
+
+const direct = topology('direct', (flow) => [
+  flow
+    .source(clicks)
+    .dedupe('once')
+    .project('clicks-of', {
+      row: Item,
+      identity: 'once',
+      windows: { clicks: { target: '5s', max: '1m' } },
+      decisions: {
+        show: { maxStaleness: '10s', otherwise: 'proceed' },
+        promise: { maxStaleness: '10s', otherwise: 'refuse' },
+        ask: { maxStaleness: '10s', otherwise: 'ask-authority' },
+        guess: { maxStaleness: '10s', otherwise: 'degrade' },
+      },
+      fold: { Clicked: (row, event) => item((row?.n ?? 0) + event.n) },
+    }),
+])
+
+test('freshness is told of a row, of each partition and of the projection as a whole (K08)', async () => {
+  const run = harness(
+    topology('three-levels', (flow) => [
+      flow
+        .inbox('all', [flow.stream('in', { key: text, value: Item }, { partitions: 3 })])
+        .dedupe('once', { id: (v) => v.note })
+        .project('sums', { row: Sum, identity: 'once', fold: summed }),
+    ]),
+  )
+  await run.put('in', Item, [['k', item(1, 'a')]])
+  const view = await run.view('sums')
+  expect((await view.get('k')).freshness).toMatchObject({
+    state: 'fresh',
+    asOf: expect.stringMatching(/^three-levels-all-g1-inbox\/\d@\d+$/) as string,
+  })
+  const { projection, partitions } = view.freshness()
+  expect(partitions.map(({ partition, freshness }) => [partition, freshness.state])).toEqual([
+    [0, 'fresh'],
+    [1, 'fresh'],
+    [2, 'fresh'],
+  ])
+  expect(projection.state).toBe('fresh')
+  await run.close()
+})
+
+test('a worker vouches for what it runs: a partition that another one has is unknown to it, and so is the whole (K08)', async () => {
+  const cluster = await Cluster.open()
+  const spread = topology('spread', (flow) => [
+    flow
+      .stream('in', { key: text, value: Item }, { partitions: 4 })
+      .dedupe('once', { id: (v) => v.note })
+      .project('sums', { row: Sum, identity: 'once', fold: summed }),
+  ])
+  const first = await cluster.start(spread, 'w0')
+  await cluster.settle()
+  await cluster.rest()
+  expect(first.view('sums').freshness()).toMatchObject({ projection: { state: 'fresh' } })
+  const second = await cluster.start(spread, 'w1')
+  await cluster.settle()
+  const keys = Array.from({ length: 12 }, (_, i) => `k${i}`)
+  await cluster.put(
+    'in',
+    Item,
+    keys.map((key) => [key, item(1, 'a')] as const),
+  )
+  await cluster.settle()
+  await cluster.rest()
+  const views = [first, second].map((app) => app.view('sums'))
+  const states = views.map((view) => view.freshness().partitions.map(({ freshness }) => freshness.state))
+  // Each partition is fresh for one of the two, and unknown to the other.
+  expect(states[0]?.map((state, i) => [state, states[1]?.[i]].toSorted())).toEqual(Array.from({ length: 4 }, () => ['fresh', 'unknown']))
+  expect(states.map((each) => each.filter((state) => state === 'fresh').length)).toEqual([2, 2])
+  expect(views.map((view) => view.freshness().projection.state)).toEqual(['unknown', 'unknown'])
+  for (const key of keys) {
+    const answers = await Promise.all(views.map((view) => view.get(key)))
+    const at = answers.findIndex(({ freshness }) => freshness.state === 'fresh')
+    expect([answers[at]?.value, answers[1 - at]?.value, answers[1 - at]?.freshness.state]).toEqual([
+      { total: 1, notes: 'a' },
+      undefined,
+      'unknown',
+    ])
+  }
+  await cluster.close()
+})
+
+test('facts of 2010 that are replayed today are fresh when they are through: age counts from when the source recorded them (D11)', async () => {
+  const run = harness(direct)
+  await run.feed(clicks, [click('u', 'a', 1, { at: Date.UTC(2010, 11, 1) })])
+  const { freshness } = await (await run.view('clicks-of')).get('u')
+  expect(freshness.state).toBe('fresh')
+  expect('ageMs' in freshness && freshness.ageMs).toBeLessThan(1_000)
+  await run.close()
+})
+
+describe('what lags', () => {
+  /** A worker that stops in its first commit: everything after it lags. */
+  const stuck = async (): Promise<{
+    cluster: Cluster
+    view: ReturnType<Awaited<ReturnType<Cluster['start']>>['view']>
+    more: (id: string) => Promise<void>
+  }> => {
+    const cluster = await Cluster.open()
+    const hang: { at?: string } = {}
+    const app = await cluster.start(direct, 'w', { hang })
+    const more = async (id: string): Promise<void> => {
+      const { publisher } = await import('#tidemark')
+      const { world } = cluster.world(`feed-${id}`)
+      const events = publisher(clicks, { as: clicks.owner, log: world })
+      await events.publish(clicks.make.Clicked('u', item(1, id)), { id })
+      await events.close()
+    }
+    await more('first')
+    await cluster.settle()
+    hang.at = 'commit.before-decision'
+    return { cluster, view: app.view('clicks-of'), more }
+  }
+
+  test('is stale beyond its target, and says by how much; each decision does what it declared', async () => {
+    const { cluster, view, more } = await stuck()
+    await more('second')
+    await cluster.turns(100)
+    await cluster.clock.advance('3s')
+    await cluster.turns(100)
+    expect((await view.get('u')).freshness).toMatchObject({ state: 'fresh' })
+    await cluster.clock.advance('17s')
+    await cluster.turns(100)
+    const { value, freshness } = await view.get('u')
+    expect(value).toEqual(item(1))
+    expect(freshness.state).toBe('stale')
+    expect('ageMs' in freshness && freshness.ageMs).toBeGreaterThanOrEqual(15_000)
+    expect('overrunMs' in freshness && 'ageMs' in freshness && freshness.ageMs - freshness.overrunMs).toBe(5_000)
+    expect(await view.decide('show', 'u')).toMatchObject({ answer: 'value', value: item(1), degraded: false })
+    expect(await view.decide('guess', 'u')).toMatchObject({ answer: 'value', value: item(1), degraded: true })
+    expect(await view.decide('promise', 'u')).toMatchObject({ answer: 'refused', why: 'too-stale' })
+    expect(await view.decide('ask', 'u')).toMatchObject({ answer: 'refused', why: 'ask-authority' })
+    expect(view.freshness().projection.state).toBe('stale')
+    cluster.kill('w')
+    await cluster.close()
+  })
+})
+
+test('a decision that was not declared is refused by name, and one within its staleness gets the value', async () => {
+  const run = harness(direct)
+  await run.feed(clicks, [click('u', 'a', 3)])
+  const view = await run.view('clicks-of')
+  expect(await view.decide('promise', 'u')).toMatchObject({
+    answer: 'value',
+    value: item(3),
+    degraded: false,
+    freshness: { state: 'fresh' },
+  })
+  await expect(view.decide('sell' as 'show', 'u')).rejects.toMatchObject({
+    code: 'DECISION_UNKNOWN',
+    hint: 'Declared are: show, promise, ask, guess.',
+  })
+  await run.close()
+})
+
+test('behind an inbox the sources decide: one that lags makes every row stale, because its facts may concern any of them', async () => {
+  const merged = topology('merged', (flow: Flow) => [
+    flow
+      .inbox('changes', [
+        flow
+          .source(preferences)
+          .dedupe('once')
+          .translate(
+            'as-consent',
+            consents,
+            {
+              EmailOptIn: (event, fact) => consents.make.ConsentGranted(fact.key, { version: event.version }),
+              EmailOptOut: (event, fact) => consents.make.ConsentWithdrawn(fact.key, { version: event.version }),
+            },
+            { onError: 'halt' },
+          ),
+      ])
+      .project('consent', {
+        row: Consent,
+        owner: billing,
+        identity: 'once',
+        windows: { 'contact-preferences': { target: '5s', max: '1m' } },
+        fold: {
+          ConsentGranted: (row) => ({ mayInvoiceByEmail: true, changes: (row?.changes ?? 0) + 1 }),
+          ConsentWithdrawn: (row) => ({ mayInvoiceByEmail: false, changes: (row?.changes ?? 0) + 1 }),
+        },
+      }),
+  ])
+  const run = harness(merged)
+  await run.feed(preferences, [optIn('c', 1)])
+  expect((await (await run.view('consent')).get('c')).freshness.state).toBe('fresh')
+  // The stage before the inbox halts; the inbox itself is read to its end all the time.
+  await run.send('crm.preferences.v1', [
+    {
+      key: 'c',
+      value: Buffer.from('poison'),
+      headers: ['ce_id:x', 'ce_source:/crm', 'ce_sequence:2'].map((each) => ({
+        name: each.slice(0, each.indexOf(':')),
+        value: Buffer.from(each.slice(each.indexOf(':') + 1)),
+      })),
+    },
+  ])
+  expect(await run.failure()).toBeDefined()
+  await run.advance('20s')
+  const { freshness } = await (await run.view('consent')).get('c')
+  expect(freshness.state).toBe('stale')
+  expect('overrunMs' in freshness && freshness.overrunMs).toBeGreaterThan(10_000)
+  await run.close()
+})
+
+describe('by itself', () => {
+  const question = {
+    partition: 'in/0',
+    facts: [{ fact: 'clicks', window: { targetMs: 5_000, quantile: 0.99, maxMs: 60_000 }, behindInbox: undefined }],
+    parked: undefined,
+    restoring: undefined,
+  }
+
+  test('a log that was never read is unknown, and one that does not answer any more as well', () => {
+    const frontier = new Frontier(new Set(['in']))
+    expect(freshnessOf(frontier, { ...question, now: 1_000 })).toEqual({ state: 'unknown', reason: 'its log has not been read yet' })
+    const input = { parts: { partition: 'in/0', topic: 'in' }, position: 7, recordedAt: undefined }
+    frontier.opened({ name: 't', inputs: [] } as never, { parts: { inputs: [input] } } as never)
+    frontier.polled('in/0', { high: 7, at: 1_000 }, frontier.snapshot(1_000))
+    expect(freshnessOf(frontier, { ...question, now: 1_500 })).toEqual({ state: 'fresh', ageMs: 500, asOf: 'in/0@6' })
+    expect(freshnessOf(frontier, { ...question, now: 40_000 })).toEqual({
+      state: 'unknown',
+      reason: 'its log has not answered for a while',
+    })
+  })
+
+  test('a restore says how far it is, and a parked key is stale although nothing lags', () => {
+    const frontier = new Frontier(new Set(['in']))
+    expect(freshnessOf(frontier, { ...question, now: 0, restoring: 0.25 })).toEqual({ state: 'restoring', done: 0.25 })
+    const input = { parts: { partition: 'in/0', topic: 'in' }, position: 7, recordedAt: undefined }
+    frontier.opened({ name: 't', inputs: [] } as never, { parts: { inputs: [input] } } as never)
+    frontier.polled('in/0', { high: 7, at: 1_000 }, frontier.snapshot(1_000))
+    expect(freshnessOf(frontier, { ...question, now: 1_000, parked: { reason: 'waits', held: 3 } })).toMatchObject({
+      state: 'stale',
+      overrunMs: 0,
+      parked: { reason: 'waits', held: 3 },
+    })
+  })
+})

@@ -1,0 +1,247 @@
+/** Hostile and excessive input: answered record by record, with memory that does not grow with it. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, test } from 'vitest'
+import { type Flow, text, topology } from '#tidemark'
+import { type Harness, harness, type RawRecord } from '#tidemark/testing'
+import { BatchBuilder, type BatchBuilder as Builder } from '../../src/ports/record-batch/index.ts'
+import { EmailOptIn, preferences } from '../fixtures/crm.ts'
+import { Item, item, Sum, summed } from '../fixtures/plain.ts'
+
+type Run = Harness<readonly []>
+const items = (flow: Flow) => flow.stream('in', { key: text, value: Item }, { partitions: 1 })
+
+/** Appends many records in batches of a thousand, as producers do. */
+async function flood(run: unknown, count: number, add: (builder: Builder, i: number) => void, topic = 'in'): Promise<void> {
+  const { log, codecs } = await (run as Run).access()
+  const writer = await log.plainWriter()
+  for (let from = 0; from < count; from += 1_000) {
+    const builder = new BatchBuilder({ codecs })
+    for (let i = from; i < Math.min(count, from + 1_000); i++) add(builder, i)
+    await writer.append(`${topic}/0`, builder.finish())
+  }
+  await writer.close()
+  await (run as Run).settle()
+}
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc') as () => void
+const heapAfterCollection = (): number => {
+  gc()
+  return process.memoryUsage().heapUsed
+}
+
+describe('a hundred thousand records that fail', () => {
+  test('leave the heap as it was, and each is there as a dead letter (I16)', async () => {
+    const failure = new Error('none passes')
+    const run = harness(
+      topology('failing', (flow) => {
+        items(flow)
+          .filter('sieve', () => {
+            throw failure
+          })
+          .to('out-step', 'out')
+        return []
+      }),
+    )
+    const value = await run.encode(Item, item(1))
+    const fail = (count: number): Promise<void> => flood(run, count, (builder, i) => builder.add(1, Buffer.from(`k${i % 500}`), value))
+    await fail(5_000)
+    const before = heapAfterCollection()
+    await fail(95_000)
+    expect(run.count('dead', 'sieve', 'STEP_FAILED')).toBe(100_000)
+    // Bytes of the log lie outside the heap. What kept only one small object a record would take more than twice the bound.
+    expect(heapAfterCollection() - before).toBeLessThan(4 * 1024 * 1024)
+    await run.close()
+  })
+
+  test('and name as many schemas that nobody knows make no commit larger', async () => {
+    const run = harness(
+      topology('flooded', (flow) => {
+        items(flow)
+          .order('in-sequence', { sequence: (_v, fact) => fact.offset + 1 })
+          .to('out-step', 'out')
+        return []
+      }),
+    )
+    await run.app()
+    await flood(run, 3_000, (builder, i) => {
+      const bytes = Buffer.alloc(7)
+      bytes.writeUInt32BE(1_000_000 + i, 1)
+      builder.add(1, Buffer.from(`k${i % 5}`), bytes)
+    })
+    await run.put('in', Item, [['k', item(1)]])
+    const said = (await run.topic('flooded-in-g1-changelog')).findLast(({ key }) => key === '\u0000tm')
+    expect(said?.value?.length).toBeLessThan(2_000)
+    await run.close()
+  })
+})
+
+describe('one record with an envelope that lies', () => {
+  const following = topology('following', (flow) => [
+    flow
+      .source(preferences)
+      .dedupe('once')
+      .project('versions', {
+        row: Item,
+        identity: 'once',
+        windows: { 'contact-preferences': { target: '5s', max: '1m' } },
+        fold: { EmailOptIn: (row) => item((row?.n ?? 0) + 1), EmailOptOut: (row) => item((row?.n ?? 0) + 1) },
+      }),
+  ])
+  const headers = (over: Readonly<Record<string, string>>): NonNullable<RawRecord['headers']> =>
+    Object.entries({ ce_id: 'a', ce_source: '/crm', ce_type: 'crm.EmailOptIn', ce_sequence: '1', ...over }).map(([name, value]) => ({
+      name,
+      value: Buffer.from(value),
+    }))
+
+  test.each<[what: string, over: Readonly<Record<string, string>>, at?: number]>([
+    ['a version of its contract beyond what numbers hold', { ce_contractversion: '9999999999999999' }],
+    ['a version of its contract in letters', { ce_contractversion: 'one' }],
+    ['a recorded time of another geological age', { ce_recordedtime: '+275760-09-13T00:00:00.000Z' }],
+    ['a recorded time that is none', { ce_recordedtime: 'yesterday' }],
+    ['a recorded time before all clocks', { ce_recordedtime: '-271821-04-20T00:00:00.000Z' }],
+    ['the time of the year 9999', {}, Date.UTC(9999, 11, 31)],
+    ['no time', {}, -1],
+    ['time zero', {}, 0],
+    ['a time before 1970', {}, -86_400_000],
+    ['an id of half a megabyte', { ce_id: 'x'.repeat(50_000) }],
+  ])('%s: its row is written, read again and restored', async (_what, over, at) => {
+    const run = harness(following)
+    await run.app()
+    const value = await run.encode(EmailOptIn, { version: 1, theme: 'dark' })
+    await run.send('crm.preferences.v1', [{ key: 'c', value, headers: headers(over), ...(at === undefined ? {} : { at }) }])
+    await run.restart()
+    await run.send('crm.preferences.v1', [
+      { key: 'c', value, headers: headers({ ...over, ce_id: 'b', ce_sequence: '2' }), ...(at === undefined ? {} : { at }) },
+    ])
+    expect(await run.rows('versions')).toEqual({ c: item(2) })
+    await run.stop()
+    for (const id of await run.state.list('following')) await run.state.destroy(id)
+    expect(await run.rows('versions')).toEqual({ c: item(2) })
+    expect([run.count('wipes'), run.count('dead')]).toEqual([0, 0])
+    expect((await (await run.view('versions')).get('c')).row?.contractVersion).toBe(1)
+    await run.close()
+  })
+
+  test.each([2 ** 51 + 1, 2 ** 53 - 1, -(2 ** 51) - 1])(
+    'a timestamp of %s is no clock’s: the record is dead-lettered and its partition goes on',
+    async (at) => {
+      const run = harness(following)
+      await run.app()
+      const value = await run.encode(EmailOptIn, { version: 1, theme: 'dark' })
+      await run.send('crm.preferences.v1', [
+        { key: 'c', value, headers: headers({}), at },
+        { key: 'c', value, headers: headers({}), at: 5 },
+      ])
+      expect(await run.rows('versions')).toEqual({ c: item(1) })
+      expect((await run.dead('contact-preferences')).map(({ headers: letter }) => letter.tm_code)).toEqual(['ENVELOPE_INVALID'])
+      await run.close()
+    },
+  )
+})
+
+test('times as far apart as times can be go through one batch, one commit and one restore', async () => {
+  const run = harness(
+    topology('times', (flow) => {
+      items(flow)
+        .order('in-sequence', { sequence: (v) => v.n })
+        .to('out-step', 'out')
+      return []
+    }),
+  )
+  await run.put('in', Item, [
+    ['k', item(3), 2 ** 51],
+    ['k', item(2), -(2 ** 51)],
+  ])
+  await run.restart()
+  await run.put('in', Item, [['k', item(1), 0]])
+  expect((await run.values('out', Item)).map(([, value, at]) => [value?.n, at])).toEqual([
+    [1, 0],
+    [2, -(2 ** 51)],
+    [3, 2 ** 51],
+  ])
+  await run.close()
+})
+
+describe('a row that outgrows what a log takes', () => {
+  const growing = (seven: number) =>
+    topology('growing', (flow) => [
+      flow
+        .inbox('all', [items(flow)])
+        .dedupe('once', { id: (v) => `${v.n}` })
+        .project('sums', {
+          row: Sum,
+          identity: 'once',
+          fold: (row, v) => ({ total: v.n, notes: (row?.notes ?? '') + 'x'.repeat(v.n === 7 ? seven : v.n) }),
+        }),
+    ])
+  test('halts its task, with its step and key named, and a mended fold goes on from what was committed', async () => {
+    const run = harness(growing(17 * 1024 * 1024))
+    await run.put('in', Item, [['k', item(1_000)]])
+    await run.put('in', Item, [
+      ['k', item(7)],
+      ['l', item(1)],
+    ])
+    expect(await run.failure()).toMatchObject({
+      code: 'BATCH_LIMIT',
+      message: 'a row of "sums" cannot be written: a record is larger than allowed',
+      detail: expect.stringContaining('It lies under the key "k".') as string,
+    })
+    expect((await (await run.view('sums')).get('k')).value?.notes).toHaveLength(1_000)
+    await run.close()
+    const mended = harness(growing(7), { after: run })
+    const rows = await mended.rows('sums')
+    expect([rows.k?.notes.length, rows.l?.notes.length]).toEqual([1_007, 1])
+    await mended.close()
+  })
+})
+
+test('a fact that outgrows what a log takes fails the step that made it, and nothing else', async () => {
+  const run = harness(
+    topology('bloating', (flow) => {
+      items(flow)
+        .map('bloat', (v) => item(v.n, 'x'.repeat(v.n)), { value: Item })
+        .filter('all', () => true)
+        .to('out-step', 'out')
+      return []
+    }),
+  )
+  await run.put('in', Item, [
+    ['k', item(10)],
+    ['k', item(17 * 1024 * 1024)],
+    ['k', item(11)],
+  ])
+  expect((await run.values('out', Item)).map(([, value]) => value?.n)).toEqual([10, 11])
+  expect((await run.dead('bloat')).map(({ headers }) => headers.tm_code)).toEqual(['BATCH_LIMIT'])
+  await run.close()
+})
+
+test('names that every object has are keys like any other', async () => {
+  const run = harness(
+    topology('named', (flow) => [
+      flow
+        .inbox('all', [items(flow)])
+        .dedupe('once', { id: (v) => v.note })
+        .project('sums', { row: Sum, identity: 'once', fold: summed }),
+    ]),
+  )
+  const keys = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '']
+  await run.put(
+    'in',
+    Item,
+    keys.map((key, i) => [key, item(i + 1, 'a')] as const),
+  )
+  await run.restart()
+  await run.put(
+    'in',
+    Item,
+    keys.map((key, i) => [key, item(i + 1, 'b')] as const),
+  )
+  const view = await run.view('sums')
+  const { rows } = await view.page()
+  expect(Object.fromEntries(rows.map(({ text: key, value }) => [`is ${key}`, value.total]))).toEqual(
+    Object.fromEntries(keys.map((key, i) => [`is ${key}`, 2 * (i + 1)])),
+  )
+  for (const [i, key] of keys.entries()) expect((await view.get(key)).value).toEqual({ total: 2 * (i + 1), notes: 'ab' })
+  await run.close()
+})

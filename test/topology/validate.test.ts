@@ -1,0 +1,183 @@
+/** What a topology is refused for, where it is written, with words that name the thing. */
+import { describe, expect, test } from 'vitest'
+import { type Flow, type OnError, type Topology, type TopologyOptions, text, topology } from '#tidemark'
+import { describe as inWords } from '../../src/topology/describe.ts'
+import { preferences } from '../fixtures/crm.ts'
+import { click, clicks, Item, Sum, summed } from '../fixtures/plain.ts'
+
+const build = (define: (flow: Flow) => unknown, options: TopologyOptions = {}): (() => Topology) => {
+  return () =>
+    topology(
+      'built',
+      (flow) => {
+        define(flow)
+        return []
+      },
+      options,
+    )
+}
+const items = (flow: Flow, topic = 'in') => flow.stream(topic, { key: text, value: Item })
+
+test('a topology is a frozen value, and the same definition gives the same one', () => {
+  const make = build((flow) =>
+    items(flow)
+      .filter('odd', () => true)
+      .to('out-step', 'out'),
+  )
+  const { graph } = make()
+  expect(Object.isFrozen(graph) && Object.isFrozen(graph.nodes) && graph.nodes.every((node) => Object.isFrozen(node))).toBe(true)
+  expect(inWords(graph)).toBe(inWords(make().graph))
+  expect(inWords(graph)).toBe('stream in (in)\nfilter odd <- in\nto out-step (out) <- odd')
+})
+
+test('an empty one is refused', () => {
+  expect(build(() => {})).toThrow(expect.objectContaining({ code: 'TOPOLOGY_INVALID', message: 'topology "built" is empty' }))
+})
+
+describe('names', () => {
+  test.each(['', 'Upper', 'under_score', 'a/b', '-a', 'a-', 'ä', 'a b', '..', 'x'.repeat(101)])('a step named %j is refused', (name) => {
+    expect(build((flow) => items(flow).to(name, 'out'))).toThrow(expect.objectContaining({ code: 'NAME_INVALID' }))
+    expect(() => topology(name, () => [])).toThrow(expect.objectContaining({ code: 'NAME_INVALID' }))
+  })
+  test('two steps of one name are refused, with both kinds named', () => {
+    expect(
+      build((flow) =>
+        items(flow)
+          .filter('same', () => true)
+          .map('same', (v) => v),
+      ),
+    ).toThrow(
+      expect.objectContaining({
+        code: 'NAME_INVALID',
+        message: 'step "same" is named twice',
+        detail: 'It is a filter and would be a map as well.',
+      }),
+    )
+  })
+  test.each(['', 'a/b', 'a b', '.', '..', 'ä', 'x'.repeat(201)])('a topic named %j is refused', (topic) => {
+    expect(build((flow) => items(flow).to('out-step', topic))).toThrow(expect.objectContaining({ code: 'NAME_INVALID' }))
+    expect(build((flow) => flow.stream(topic, { key: text, value: Item }, { step: 'in' }))).toThrow(
+      expect.objectContaining({ code: 'NAME_INVALID' }),
+    )
+  })
+})
+
+describe('a source delivers again whatever its log promises (G03)', () => {
+  const silent = build((flow) => flow.source(preferences).to('out-step', 'out'))
+  test('so its facts may not go out without a dedupe', () => {
+    expect(silent).toThrow(
+      expect.objectContaining({
+        code: 'TOPOLOGY_INVALID',
+        message: 'facts of "contact-preferences" reach "out-step" without a dedupe',
+        hint: `Put .dedupe(step) behind the source, or say why it does no harm: flow.source(contract, { noDedupe: 'reason' }).`,
+      }),
+    )
+    expect(build((flow) => flow.inbox('all', [flow.source(preferences)]))).toThrow(expect.objectContaining({ code: 'TOPOLOGY_INVALID' }))
+  })
+  test('by no way: not around it, not through a merge', () => {
+    expect(
+      build((flow) => {
+        const facts = flow.source(preferences)
+        facts.merge('both', facts.dedupe('once')).to('out-step', 'out')
+      }),
+    ).toThrow(expect.objectContaining({ message: 'facts of "contact-preferences" reach "out-step" without a dedupe' }))
+  })
+  test('unless somebody says why that does no harm', () => {
+    expect(build((flow) => flow.source(preferences, { noDedupe: 'its readers take the last one' }).to('out-step', 'out'))).not.toThrow()
+    expect(build((flow) => flow.source(preferences, { noDedupe: '  ' }).to('out-step', 'out'))).toThrow(
+      expect.objectContaining({ message: 'source "contact-preferences" goes without dedupe and gives no reason' }),
+    )
+  })
+  test('an order guards as well, and a gate needs no guard', () => {
+    expect(build((flow) => flow.source(preferences).order('in-sequence').to('out-step', 'out'))).not.toThrow()
+    expect(
+      build((flow) =>
+        flow.source(clicks).project('last', {
+          row: Item,
+          gate: { version: (event) => event.n },
+          windows: { clicks: { target: '1s', max: '2s' } },
+          fold: (_row, event) => ({ n: event.n, note: event.note }),
+        }),
+      ),
+    ).not.toThrow()
+  })
+})
+
+test('a step that parks needs its input as bytes', () => {
+  expect(
+    build((flow) =>
+      items(flow)
+        .map('bare', (v) => ({ v }))
+        .filter('sieve', () => true, { onError: 'park' }),
+    ),
+  ).toThrow(expect.objectContaining({ message: 'step "sieve" parks records that fail, but values of "bare" have no schema' }))
+})
+
+test.each<[onError: unknown]>([
+  ['explode'],
+  [{ retry: -1, then: 'halt' }],
+  [{ retry: 1.5, then: 'halt' }],
+  [{ retry: 101, then: 'park' }],
+  [{ retry: 1 }],
+])('onError %j is refused, on a step and for the topology', (onError) => {
+  expect(build((flow) => items(flow).filter('odd', () => true, { onError: onError as OnError }))).toThrow(Error)
+  expect(build((flow) => items(flow).filter('odd', () => true), { onError: onError as OnError })).toThrow(Error)
+})
+
+describe('windows', () => {
+  const project = (windows: object) =>
+    build((flow) =>
+      flow
+        .source(preferences)
+        .dedupe('once')
+        .project('p', { row: Item, identity: 'once', windows, fold: () => undefined } as never),
+    )
+  test('a projection says how far it may lag each fact that it follows, and no other', () => {
+    expect(project({})).toThrow(
+      expect.objectContaining({ code: 'TOPOLOGY_INVALID', message: 'projection "p" has no window for "contact-preferences"' }),
+    )
+    expect(project({ 'contact-preferences': { target: '1s', max: '2s' }, other: { target: '1s', max: '2s' } })).toThrow(
+      expect.objectContaining({ message: 'projection "p" has a window for "other", which it does not follow' }),
+    )
+  })
+})
+
+test('a fold has a case for every event', () => {
+  expect(
+    build((flow) =>
+      flow
+        .source(preferences)
+        .dedupe('once')
+        .project('p', {
+          row: Item,
+          identity: 'once',
+          windows: { 'contact-preferences': { target: '1s', max: '2s' } },
+          fold: { EmailOptIn: () => undefined },
+        } as never),
+    ),
+  ).toThrow(expect.objectContaining({ code: 'TOPOLOGY_INVALID', message: 'the fold of "p" has no case for "EmailOptOut"' }))
+})
+
+test('a branch that branches nowhere is refused', () => {
+  expect(build((flow) => items(flow).branch('either', {}))).toThrow(expect.objectContaining({ message: 'step "either" branches nowhere' }))
+})
+
+test('streams of different values do not merge', () => {
+  expect(build((flow) => items(flow).merge('both', flow.stream('other', { key: text, value: Sum }) as never))).toThrow(
+    expect.objectContaining({ message: 'step "both" merges streams of different keys or values' }),
+  )
+})
+
+test('forty forks that join again are checked as fast as one', () => {
+  const make = build((flow) => {
+    let stream = items(flow).dedupe('once', { id: (v) => v.note })
+    for (let i = 0; i < 40; i++) {
+      const { yes, no } = stream.branch(`fork-${i}`, { yes: (v) => v.n > 0, no: () => true })
+      stream = yes.merge(`join-${i}`, no)
+    }
+    flow.inbox('all', [stream]).project('sums', { row: Sum, identity: 'once', fold: summed })
+    stream.to('out-step', 'out')
+  })
+  expect(make().graph.nodes).toHaveLength(85)
+  expect(click('u', 'x').key).toBe('u')
+})
