@@ -2,13 +2,18 @@
  * A telemetry that a display reads: totals of every counter since the start, rates of the last seconds, and what has to be told.
  * It keeps no history and no keys.
  */
-import type { TidemarkError } from '../base/errors.ts'
+import type { ErrorCode, TidemarkError } from '../base/errors.ts'
 import type { Counter, Labels, Telemetry, TelemetryEvent } from '../ports/telemetry.ts'
 
 /** Rates are those of so long, ms. */
 const RATE_MS = 3_000
 /** Notices kept; older ones were shown. */
 const NOTICES_MAX = 20
+
+/** Errors of what lies on a disk. Opening a task again mends some of them, and the others stay until somebody acts. */
+const OF_THE_DISK: ReadonlySet<ErrorCode> = new Set(['STORE_IO', 'STORE_CORRUPT', 'LOG_IO', 'LOG_CORRUPT'])
+/** A task that failed so often for the same reason will not be mended by the next opening. */
+const FAILURES_MAX = 3
 
 interface Mark {
   readonly at: number
@@ -32,6 +37,9 @@ export class Meter implements Telemetry {
   readonly notices: Notice[] = []
   /** Set when the log refused a write: it takes no more until it is opened again. */
   refused: TidemarkError | undefined
+  /** Set when a task failed for its disk again and again. It is still tried, less and less often; who waits for an end waits in vain. */
+  stuck: TidemarkError | undefined
+  readonly #failed = new Map<string, number>()
 
   /** @param sources steps that read what comes from outside: only they count as input */
   constructor(sources: Iterable<string>) {
@@ -52,6 +60,7 @@ export class Meter implements Telemetry {
         return
       case 'task':
         this.#restoring.delete(event.task)
+        this.#noteFailure(event.task, event.error)
         if (event.error !== undefined)
           this.notice('warning', `task ${event.task} is ${event.state} and will be opened again: ${told(event.error)}`)
         return
@@ -62,12 +71,21 @@ export class Meter implements Telemetry {
           this.notice('warning', `the worker is ${event.state}: ${told(event.error)}`)
         return
       case 'failure':
+        this.#noteFailure(event.task, event.error)
         if (event.decision === 'halt') this.notice('failure', `task ${event.task} halted at "${event.step}": ${told(event.error)}`)
         else this.notice('warning', `task ${event.task} failed at "${event.step}" and is opened again: ${told(event.error)}`)
         return
       case 'warning':
         this.notice('warning', told(event.error))
     }
+  }
+
+  #noteFailure(task: string, error: TidemarkError | undefined): void {
+    if (error === undefined || !OF_THE_DISK.has(error.code)) return
+    const key = `${task} ${error.code}`
+    const times = (this.#failed.get(key) ?? 0) + 1
+    this.#failed.set(key, times)
+    if (times >= FAILURES_MAX) this.stuck ??= error
   }
 
   /** Notes what has to be told; what was told last is not repeated. */

@@ -237,5 +237,9 @@ export interface Log {
 /** What `start` takes as its log: a driver with its settings, not opened yet. */
 export interface LogDriver {
   readonly name: string
-  open(parts: { readonly clock: Clock; readonly random: Random; readonly codecs: Codecs }): Promise<{ readonly log: Log; close(): Promise<void> }>
+  open(parts: {
+    readonly clock: Clock
+    readonly random: Random
+    readonly codecs: Codecs
+  }): Promise<{ readonly log: Log; close(): Promise<void> }>
 }

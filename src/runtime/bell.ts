@@ -1,6 +1,9 @@
 /** Wakes a loop that waits. A ring that comes while nobody waits is kept, so that no answer is slept through. */
 import type { Clock } from '../ports/clock.ts'
 
+/** Given as the reason, because an abort without one makes an error with a stack, and a loop waits often. */
+const OVER = 'over'
+
 export class Bell {
   #rung = false
   #ring: (() => void) | undefined
@@ -19,7 +22,7 @@ export class Bell {
       })
       await Promise.race([rung, clock.sleep(ms, over.signal).catch(() => {})])
       this.#ring = undefined
-      over.abort()
+      over.abort(OVER)
     }
     this.#rung = false
   }

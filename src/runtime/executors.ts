@@ -38,7 +38,7 @@ abstract class Stateless implements Taker {
     this.out = out
     this.count = tally.count
     this.#failures = failures
-    this.#parks = failures.parking !== undefined
+    this.#parks = failures.parks
     this.writes = this.#parks || (node.passes && out.writes)
   }
 
@@ -47,9 +47,7 @@ abstract class Stateless implements Taker {
   protected abstract invoke(rec: Rec): boolean
 
   protected held(rec: Rec): boolean {
-    if (!this.#parks || this.#failures.parking?.holds(rec) !== true) return false
-    this.count('held')
-    return true
+    return this.#parks && this.#failures.holds(rec)
   }
 
   /** After a failure: runs again as often as the step says; false when the record has been answered otherwise. */
@@ -150,7 +148,7 @@ export class KeyedExecutor implements Taker {
   ) {
     this.node = node
     this.#run = node.run
-    this.writes = node.keeps || failures.parking !== undefined || (node.passes && out.writes)
+    this.writes = node.keeps || failures.parks || (node.passes && out.writes)
     this.store = scope.store
     this.#state = state
     this.#scope = scope
@@ -166,7 +164,7 @@ export class KeyedExecutor implements Taker {
     const failures = this.#failures
     // Time moves first, also by what will be held: a timer that goes off may be what parks this very key.
     this.#advance(rec)
-    if (this.#held(rec)) return
+    if (failures.holds(rec)) return
     rec.input = input
     const scope = this.#scope
     const out = this.#out
@@ -185,13 +183,6 @@ export class KeyedExecutor implements Taker {
       }
     }
     this.#finish()
-  }
-
-  /** Whether the key is parked: then the record, or the timer, waits behind what parked it. */
-  #held(rec: Rec): boolean {
-    if (this.#failures.parking?.holds(rec) !== true) return false
-    this.#tally.count('held')
-    return true
   }
 
   /** Moves the step's clock; what is due by then is woken first. */
@@ -222,7 +213,8 @@ export class KeyedExecutor implements Taker {
     const rec = this.#timer
     const id = derivedId(`${this.node.id}/${timer.key.toString('hex')}`, timer.sub, timer.at)
     rec.awake(id, timer.at, slot, this.#place, this.#flavour)
-    if (this.#held(rec)) return
+    // Of a parked key: the timer waits behind what parked it.
+    if (this.#failures.holds(rec)) return
     this.#invoke(rec, () => {
       this.#scope.wakes(kind, timer.at, timer.sub)
       wake(timer, this.#scope, this.#out, this.#tally.count)

@@ -1,6 +1,6 @@
 /** What a step does about its failures: the verdict of `failure.ts`, carried out. */
 import { unreachable } from '../base/assert.ts'
-import type { TidemarkError } from '../base/errors.ts'
+import { codeOf, type TidemarkError } from '../base/errors.ts'
 import { deadTopic } from '../plan/naming.ts'
 import type { Node } from '../topology/node.ts'
 import { sendDeadLetter } from './dead-letter.ts'
@@ -17,7 +17,7 @@ export class Failures {
   readonly #tally: Tally
   readonly #unknownEvents: 'dead-letter' | 'ignore'
   readonly #topic: string
-  readonly parking: Parking | undefined
+  readonly #parking: Parking | undefined
 
   constructor(parts: StageParts, node: Node, tally: Tally) {
     this.#parts = parts
@@ -28,7 +28,24 @@ export class Failures {
     const stage = parts.plan.stages.find(({ steps }) => steps.includes(node.id)) ?? parts.stage
     this.#topic = deadTopic(parts.plan.app, node.id, stage.generation)
     const parked = parts.state.stores.find(({ plan }) => plan.step === node.id && plan.kind === 'parked')
-    this.parking = parked === undefined ? undefined : new Parking(parts.state, new NodeScope(parts.state, parked, false))
+    this.#parking = parked === undefined ? undefined : new Parking(parts.state, new NodeScope(parts.state, parked, false))
+  }
+
+  /** Whether the step may park keys. */
+  get parks(): boolean {
+    return this.#parking !== undefined
+  }
+
+  /** Whether a record's key is parked: then it has been held behind what parked it, or, where it is too large for that, put aside. */
+  holds(rec: Rec): boolean {
+    try {
+      if (this.#parking?.holds(rec) !== true) return false
+      this.#tally.count('held')
+    } catch (error) {
+      if (codeOf(error) !== 'BATCH_LIMIT') throw error
+      this.#bury(rec, asFailure(error, this.#node.id), 1)
+    }
+    return true
   }
 
   /**
@@ -50,12 +67,7 @@ export class Failures {
         this.#bury(rec, failure, attempt)
         return false
       case 'park':
-        // Without a key that can be trusted there is nothing to park: at a source, at a topic's end, for a record that has none.
-        if (this.parking === undefined || (rec.keyAt < 0 && rec.slot === undefined)) this.#bury(rec, failure, attempt)
-        else {
-          this.parking.park(rec, failure)
-          this.#tally.count('parked')
-        }
+        this.#park(rec, failure, attempt)
         return false
       case 'halt':
       case 'reopen':
@@ -63,6 +75,21 @@ export class Failures {
       default:
         return unreachable(verdict)
     }
+  }
+
+  #park(rec: Rec, failure: TidemarkError, attempt: number): void {
+    try {
+      // Without a key that can be trusted there is nothing to park: at a source, at a topic's end, for a record that has none.
+      if (this.#parking?.takes(rec) === true) {
+        this.#parking.park(rec, failure)
+        this.#tally.count('parked')
+        return
+      }
+    } catch (error) {
+      // Too large to be held.
+      if (codeOf(error) !== 'BATCH_LIMIT') throw error
+    }
+    this.#bury(rec, failure, attempt)
   }
 
   #bury(rec: Rec, error: TidemarkError, attempts: number): void {

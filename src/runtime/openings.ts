@@ -10,6 +10,11 @@ export interface OpeningsParts {
   readonly world: World
   readonly stages: Stages
   readonly onOpened: (plan: TaskPlan, task: Task) => void
+  /**
+   * Whether what is opened is sure to be this worker's. Who lets go of a task, or has lost it and not heard of it, may meet what its new owner
+   * writes: what it finds wrong says nothing.
+   */
+  readonly owns: () => boolean
   /** It never will open. */
   readonly onFinal: (error: TidemarkError) => void
   /** An opening has ended, one way or another. */
@@ -44,13 +49,11 @@ export class Openings {
     this.#open.set(plan.name, { abort, done })
   }
 
-  /** Gives up on all but some; resolves when they have let go. */
+  /** Gives up on all but some, on all of them at once; resolves when they have let go. */
   async keepOnly(names: ReadonlySet<string>): Promise<void> {
-    for (const [name, { abort, done }] of this.#open) {
-      if (names.has(name)) continue
-      abort.abort()
-      await done
-    }
+    const others = [...this.#open].flatMap(([name, opening]) => (names.has(name) ? [] : [opening]))
+    for (const { abort } of others) abort.abort()
+    await Promise.all(others.map(({ done }) => done))
   }
 
   /** A task that ran has failed: the next opening waits. */
@@ -64,7 +67,7 @@ export class Openings {
   }
 
   async #run(plan: TaskPlan, signal: AbortSignal): Promise<void> {
-    const { world, stages, onOpened, onFinal } = this.#parts
+    const { world, stages, owns, onOpened, onFinal } = this.#parts
     const { clock, random, telemetry } = world
     for (;;) {
       const failures = this.#failed.get(plan.name) ?? 0
@@ -83,7 +86,7 @@ export class Openings {
             : new TidemarkError('TASK_FAILED', `task ${plan.name} cannot be opened: ${messageOf(error)}`, { cause: error })
         telemetry.event({ kind: 'task', task: plan.name, state: 'failed', error: failure })
         this.noteFailure(plan.name)
-        if (!isFinal(failure)) continue
+        if (!isFinal(failure) || !owns()) continue
         onFinal(failure)
         return
       }

@@ -6,7 +6,7 @@ import { invariant } from '../base/assert.ts'
 import type { TidemarkError } from '../base/errors.ts'
 import type { Parked, RowFormat } from '../topology/node.ts'
 import type { Rec } from './record.ts'
-import { type NodeScope, slotOf } from './scope.ts'
+import { type NodeScope, STATE_KEY_MAX, slotOf } from './scope.ts'
 import type { KeySlot } from './slots.ts'
 import type { TaskState } from './state.ts'
 
@@ -51,12 +51,17 @@ export class Parking {
     this.#scope = scope
   }
 
-  /** Holds a record whose key is parked; false when it is not, and the record may go on. */
+  /** Whether a record has a key that can be parked: one at all, and none so long that no row fits under it. */
+  takes(rec: Rec): boolean {
+    return rec.slot !== undefined || (rec.keyAt >= 0 && rec.keyEnd - rec.keyAt <= STATE_KEY_MAX)
+  }
+
+  /** Holds a record whose key is parked; false when it is not, and the record may go on. @throws TidemarkError BATCH_LIMIT */
   holds(rec: Rec): boolean {
     const { store } = this.#scope
     // Almost always nothing is parked at all, and that costs two comparisons.
     if (store.dirty.length === 0 && store.sums.rows === 0) return false
-    if (rec.keyAt < 0 && rec.slot === undefined) return false
+    if (!this.takes(rec)) return false
     const slot = slotOf(this.#state, rec)
     this.#scope.begin(slot, rec)
     const parked = this.#scope.get() as ParkedKey | undefined
@@ -65,7 +70,7 @@ export class Parking {
     return true
   }
 
-  /** Parks the key of a record that failed. A key that is parked already stays so for its first reason: the record lines up. */
+  /** Parks the key of a record that failed. A key that is parked already stays so for its first reason: the record lines up. @throws TidemarkError BATCH_LIMIT */
   park(rec: Rec, error: TidemarkError): void {
     const slot = slotOf(this.#state, rec)
     this.#scope.begin(slot, rec)

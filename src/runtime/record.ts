@@ -13,10 +13,10 @@ import { hash64 } from '../base/murmur.ts'
 import type { AnyContract } from '../contract/contract.ts'
 import { derivedId, originText, parseTime } from '../contract/envelope.ts'
 import type { KeyCodec } from '../contract/key.ts'
-import { type Columns, DEFAULT_LIMITS, NO_HEADERS } from '../ports/record-batch/index.ts'
+import { type Columns, NO_HEADERS } from '../ports/record-batch/index.ts'
 import type { ValueCodec } from '../ports/serde.ts'
 import type { Incoming } from '../topology/node.ts'
-import { encodeValue } from './encode.ts'
+import { checkRoom, encodeValue } from './encode.ts'
 import { Envelope, envelopeBytes } from './envelope.ts'
 import type { KeySlot } from './slots.ts'
 
@@ -35,8 +35,6 @@ type Origin = 'wire' | 'reshaped' | 'derived'
 
 const NOTHING = Symbol('not decoded yet')
 const VERSION_MAX = 0xffffffff
-/** Room for a record's own fields beside key, value and headers. */
-const RECORD_ROOM = 4 * 1024
 const frame = new ByteWriter(512)
 const reader = new ByteReader()
 
@@ -328,11 +326,7 @@ export class Rec implements Incoming {
       own.reserve(-end)
       end = codec.encode(this.valueValue, own.buffer, keyLength)
     }
-    if (end > DEFAULT_LIMITS.recordBytesMax - RECORD_ROOM) {
-      throw new TidemarkError('BATCH_LIMIT', 'a value is larger than a log takes', {
-        detail: `It has ${end - keyLength} bytes; a record may have ${DEFAULT_LIMITS.recordBytesMax}.`,
-      })
-    }
+    checkRoom('a value is larger than a log takes', end - keyLength, keyLength)
     this.payload = own.buffer
     this.keyAt = key === null ? -1 : 0
     this.keyEnd = key === null ? -1 : keyLength
@@ -370,6 +364,7 @@ export class Rec implements Incoming {
     return `${language.owner.name}.${type}`
   }
 
+  /** The record as bytes, to be a row under its key. @throws TidemarkError BATCH_LIMIT when no log would take that row */
   keep(): Buffer {
     // Headers may be written into the writer that the value's bytes lie in, so each is copied as it comes.
     const headers = Buffer.from(this.headerBytes(false))
@@ -384,6 +379,8 @@ export class Rec implements Incoming {
       .varint(this.wire().stampedAt - this.at)
     frame.uvarint(headerCountOf(headers)).uvarint(headers.length).put(headers)
     if (value !== null) frame.put(value)
+    // The key of a row has the record's key in it, escaped.
+    checkRoom('a record is too large to be kept', frame.at, 2 * (this.keyBytes()?.length ?? 0))
     return frame.bytes()
   }
 }

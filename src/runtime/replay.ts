@@ -66,6 +66,7 @@ export async function replay(graph: Graph, projection: string, world: World, opt
     Array.from({ length: stage.partitions }, (_, partition) => liveState(graph, stage, partition, world, signal)),
   )
 
+  await dropDead(graph.name, stage, world)
   const generation = await freeGeneration(graph.name, stage, world)
   const facts: PlanFacts = {
     ...known,
@@ -143,6 +144,11 @@ async function freeGeneration(app: string, stage: StagePlan, world: World): Prom
   for (let generation = stage.generation + 1; ; generation++) {
     if ((await world.log.describe([changelogTopic(app, stage.name, generation)])).length === 0) return generation
   }
+}
+
+/** State of generations that are not live: a replay that was killed left it, be it before its switch or between the switch and the end. */
+async function dropDead(app: string, { name, generation }: StagePlan, world: World): Promise<void> {
+  for (const id of await world.state.list(app)) if (id.stage === name && id.generation !== generation) await world.state.destroy(id)
 }
 
 async function liveState(graph: Graph, stage: StagePlan, partition: number, world: World, signal: AbortSignal): Promise<Live> {

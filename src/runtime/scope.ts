@@ -233,7 +233,10 @@ function frozen(value: unknown): unknown {
   return Object.freeze(value)
 }
 
-/** @throws TidemarkError KEY_INVALID for a record that cannot have state, because it has no key */
+/** Bytes of a key that may have state. Escaped, it may take twice that in the keys of its rows, and they must leave room for the rows. */
+export const STATE_KEY_MAX: number = 2 * 1024 * 1024
+
+/** @throws TidemarkError KEY_INVALID for a record that cannot have state, because it has no key, or one that no row fits under */
 export function slotOf(state: TaskState, rec: Rec): KeySlot {
   const known = rec.slot
   if (known !== undefined) {
@@ -242,6 +245,11 @@ export function slotOf(state: TaskState, rec: Rec): KeySlot {
     return rec.slot as KeySlot
   }
   if (rec.keyAt < 0) throw new TidemarkError('KEY_INVALID', 'a record without a key came to a step that keeps state by key')
+  if (rec.keyEnd - rec.keyAt > STATE_KEY_MAX) {
+    throw new TidemarkError('KEY_INVALID', `a key of ${rec.keyEnd - rec.keyAt} bytes came to a step that keeps state by key`, {
+      detail: `Such keys may have ${STATE_KEY_MAX}.`,
+    })
+  }
   rec.slot = state.slots.of(rec.payload, rec.keyAt, rec.keyEnd)
   return rec.slot
 }

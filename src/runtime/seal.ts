@@ -89,10 +89,10 @@ export class Sealer {
         rows.push(row)
         try {
           this.#row(row, store, now)
+          if (publish !== undefined) this.#publish(row, publish, store.spec?.view as ViewSpec, store.plan.name, now)
         } catch (error) {
           throw unwritable(row, store, error)
         }
-        if (publish !== undefined) this.#publish(row, publish, store.spec?.view as ViewSpec, store.plan.name, now)
       }
       for (const [name, set] of store.timerChanges) this.#add(now, fromBinary(name), set ? this.#timerRow(name) : null)
       if (store.timerChanges.size > 0) store.timerChanges = new Map()

@@ -82,6 +82,7 @@ export class Worker {
       world,
       stages,
       onOpened: (plan, task) => this.#opened(plan, task),
+      owns: () => this.#identity !== undefined && !this.#rebalancing && this.#events.length === 0 && this.#leased,
       onFinal: (error) => this.#break(error),
       onEnd: () => this.#bell.ring(),
     })
@@ -390,6 +391,8 @@ export class Worker {
   }
 
   #openMissing(): void {
+    // What the group has said since may be that others own them by now. It is heard first, and all that it can say ends here again.
+    if (this.#events.length > 0) return
     for (const task of this.#mine) {
       if (this.#tasks.has(task.name) || this.#openings.has(task.name) || this.#halted.has(task.name)) continue
       this.#openings.begin(task)

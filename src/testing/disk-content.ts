@@ -1,6 +1,7 @@
 /** What a simulated disk is made of: bytes that grow, changes to them that can be taken apart, and the names of files and folders. */
 
-const PAGE_BYTES = 4096
+/** The least that a disk writes whole: a sector. A machine that loses its power in the middle of a page may have written some of its sectors. */
+const SECTOR_BYTES = 512
 
 export type Change =
   | { readonly kind: 'write'; readonly at: number; readonly bytes: Buffer }
@@ -94,12 +95,12 @@ export function torn(each: Change, share: number): Change {
   return each.kind === 'truncate' ? each : { ...each, bytes: each.bytes.subarray(0, Math.floor(share * each.bytes.length)) }
 }
 
-/** A write as the pages of the file that it changes. */
-export function pages(each: Change): Change[] {
+/** A write as the sectors of the file that it changes. */
+export function sectors(each: Change): Change[] {
   if (each.kind === 'truncate') return [each]
   const parts: Change[] = []
   for (let at = each.at; at < each.at + each.bytes.length; ) {
-    const end = Math.min(each.at + each.bytes.length, (Math.floor(at / PAGE_BYTES) + 1) * PAGE_BYTES)
+    const end = Math.min(each.at + each.bytes.length, (Math.floor(at / SECTOR_BYTES) + 1) * SECTOR_BYTES)
     parts.push({ kind: 'write', at, bytes: each.bytes.subarray(at - each.at, end - each.at) })
     at = end
   }

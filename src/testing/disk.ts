@@ -3,14 +3,14 @@
  * broken or lying. Everything that is left to chance is drawn from the given randomness, so a run is repeated by its seed.
  *
  * What it promises to be: after `crash` every finished operation stands, and each one under way was done wholly, partly or not at all. After
- * `powerCut` whatever was not synced may be missing too: bytes of a file (any operation, any page of one, or everything from some moment
+ * `powerCut` whatever was not synced may be missing too: bytes of a file (any operation, any sector of one, or everything from some moment
  * on), and names in a folder (everything from some moment on, so also a file that was synced itself). It has no timing of its own; give
  * `schedule` to decide when an operation is done.
  */
 import { TidemarkError } from '../base/errors.ts'
 import type { Random } from '../ports/clock.ts'
 import type { File, Fs, Lock } from '../ports/fs.ts'
-import { Content, change, folderOf, type Inode, type NameChange, Names, pages, torn } from './disk-content.ts'
+import { Content, change, folderOf, type Inode, type NameChange, Names, sectors, torn } from './disk-content.ts'
 
 export interface SimulatedDiskOptions {
   readonly random: Random
@@ -259,7 +259,7 @@ class Disk implements SimulatedDisk {
         if (i < kept) change(inode, each)
         // The first operation that is lost may have been half done.
         else if (i === kept && kind >= 0.4) change(inode, torn(each, this.random.unit()))
-      } else for (const page of pages(each)) if (this.random.unit() < 0.5) change(inode, page)
+      } else for (const sector of sectors(each)) if (this.random.unit() < 0.5) change(inode, sector)
     }
     return { live: inode.live, durable: inode.live.copy(), unsynced: [] }
   }

@@ -20,6 +20,7 @@ import { BatchBuilder, encodeHeaders, type Header } from '../ports/record-batch/
 import type { SchemaStore } from '../ports/serde.ts'
 import type { Counter, TelemetryEvent } from '../ports/telemetry.ts'
 import { App, type StartOptions } from '../runtime/app.ts'
+import { encodeValue } from '../runtime/encode.ts'
 import { type About, publisher } from '../runtime/publisher.ts'
 import { type Replayed, type ReplayOptions, replay } from '../runtime/replay.ts'
 import { type Verified, verify } from '../runtime/verify.ts'
@@ -166,8 +167,7 @@ export class Harness<P extends readonly unknown[]> {
   async encode<V>(schema: Schema<V>, value: V): Promise<Buffer> {
     const { world } = await this.#running()
     const codec = await world.serdes.values(schema.name, { readers: new Map([['', schema.avro]]), tagged: false, fields: undefined })
-    const bytes = Buffer.alloc(64 * 1024)
-    return Buffer.from(bytes.subarray(0, codec.encode(value, bytes, 0)))
+    return Buffer.from(encodeValue(codec, value))
   }
 
   /** Sends values of a plain stream. */

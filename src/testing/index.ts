@@ -4,4 +4,20 @@ export { type DiskFaults, type SimulatedDisk, simulatedDisk } from './disk.ts'
 export { CRASH, type Crash, type Harness, type HarnessOptions, harness, type RawRecord, type Seen } from './harness.ts'
 export { logSuite } from './log-suite.ts'
 export { seededRandom } from './random.ts'
+export {
+  type Expected,
+  type FaultKind,
+  type Fed,
+  type FedFact,
+  type FedRecord,
+  fed,
+  type Oracle,
+  type OutputModel,
+  type Recorded,
+  type Rows,
+  type Settings,
+  type Simulated,
+  type SimulateOptions,
+  simulate,
+} from './simulate.ts'
 export { storeSuite } from './store-suite.ts'

@@ -1,5 +1,5 @@
 /** `tidemark dev`, as a process: it ends as it says, goes on where it was, and never takes what another process has. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -55,6 +55,20 @@ describe('once', () => {
     expect(JSON.parse(out)).toMatchObject({ error: { code: 'STEP_FAILED', detail: 'RangeError: less than nothing is wanted' } })
     expect(err).toMatch(/failure: task orders\/\d halted at "orders-as-wants"/)
     expect(err).toContain('parts.ts')
+  })
+
+  test('ends with the error of a disk that refuses its state again and again, and goes on when that is mended', async () => {
+    const dir = temporary()
+    writeFileSync(join(dir, 'state'), 'in the way')
+    const { code, out } = await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({
+      applied: 0,
+      error: { code: 'STORE_IO', message: 'the disk refused to open the state of a task', hint: expect.stringContaining('Move it away') },
+    })
+    rmSync(join(dir, 'state'))
+    const mended = await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')
+    expect([mended.code, JSON.parse(mended.out)]).toMatchObject([0, { equal: true, applied: 200 }])
   })
 
   test('that is interrupted says so, and is no success', async () => {

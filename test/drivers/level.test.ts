@@ -198,6 +198,20 @@ describe('damage', () => {
     }
   })
 
+  it('in CURRENT is STORE_CORRUPT, wherever a bit flipped, and never a failure of the disk', async () => {
+    await filled(3, 20)
+    const bytes = await readFile(join(path, 'CURRENT'))
+    for (let bit = 0; bit < bytes.length * 8; bit += 3) {
+      const id = { ...BATCH_ID, partition: bit + 1 }
+      const copy = join(folder, 'shop', 'orders-g3', String(id.partition))
+      await cp(path, copy, { recursive: true })
+      const flipped = Buffer.from(bytes)
+      flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))
+      await writeFile(join(copy, 'CURRENT'), flipped)
+      expect(await refusal(state.open(id)), `bit ${bit}`).toBe('STORE_CORRUPT')
+    }
+  })
+
   it('by a table, the manifest or CURRENT being gone is STORE_CORRUPT, and quarantine makes room for a restore', async () => {
     const small = levelState({ folder, writeBufferBytes: 65_536 })
     await filled(30, 300, small)

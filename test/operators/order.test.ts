@@ -295,12 +295,60 @@ describe('a hole that is held for a time', () => {
     )
     await run.feed(preferences, [
       optIn('c', 2, { sequence: 2 }),
-      optIn('d', 1, { sequence: 1, at: Date.UTC(9999, 11, 31) }),
+      // Among them is one of the same partition as "c".
+      ...['d', 'e', 'f', 'g', 'h'].map((key) => optIn(key, 1, { sequence: 1, at: Date.UTC(9999, 11, 31) })),
       optIn('c', 1, { sequence: 1 }),
     ])
+    const at = async (key: string): Promise<number | undefined> =>
+      (await run.topic('crm.preferences.v1')).find((each) => each.key === key)?.partition
+    expect(await Promise.all(['d', 'e', 'f', 'g', 'h'].map(at))).toContain(await at('c'))
     expect((await run.topic('out')).filter(({ key }) => key === 'c').map(({ headers }) => Number(headers.ce_sequence))).toEqual([1, 2])
     await run.close()
   })
+})
+
+test.each([[{ records: 5 }], ['10s'], [{ records: 1 }]] as const)(
+  'what was held leaves the disk with its timer when it is released: one number a key stays (held by %j)',
+  async (hold) => {
+    const run = harness(ordered({ hold, then: 'park' }))
+    await send(run, 'k', [3, 2, 5, 4])
+    await send(run, 'k', [1])
+    expect(await passed(run)).toEqual([1, 2, 3, 4, 5])
+    await run.stop()
+    const db = await run.state.open({ app: 'ordered', stage: 'in', generation: 1, partition: 0 })
+    const rows = await db.range({ from: Buffer.from([1]), to: Buffer.from([2]), limit: 100 })
+    await db.close()
+    expect(rows.map(([key]) => key.toString('latin1'))).toEqual(['\u0001k\u0000\u0001'])
+    expect((await run.verify()).problems).toEqual([])
+    await run.close()
+  },
+)
+
+test('facts that come while a hole is waited for do not lengthen the wait', async () => {
+  const run = harness(ordered({ hold: '10s', then: 'skip' }))
+  await send(run, 'k', [1, 3], T)
+  await send(run, 'k', [4], T + 6_000)
+  await run.restart()
+  await send(run, 'k', [5], T + 9_000)
+  expect(await passed(run)).toEqual([1])
+  await send(run, 'other', [1], T + 10_000)
+  expect(await passed(run)).toEqual([1, 3, 4, 5])
+  await run.close()
+})
+
+test('a key that was parked waits for its next hole as for the first, and is parked anew', async () => {
+  const run = harness(ordered({ hold: { records: 1 }, then: 'park' }))
+  await send(run, 'k', [1, 3, 4, 6])
+  expect([run.count('parked'), run.count('unparked')]).toEqual([1, 0])
+  await send(run, 'k', [2])
+  // One fact is held behind the next hole, which is within the bound.
+  expect([await passed(run), run.count('parked'), run.count('unparked')]).toEqual([[1, 2, 3, 4], 1, 1])
+  await run.restart()
+  await send(run, 'k', [7])
+  expect([await passed(run), run.count('parked'), run.count('unparked')]).toEqual([[1, 2, 3, 4], 2, 1])
+  await send(run, 'k', [5])
+  expect([await passed(run), run.count('unparked')]).toEqual([[1, 2, 3, 4, 5, 6, 7], 2])
+  await run.close()
 })
 
 test('cancel before create: each policy gives what it says, and nothing is dropped in silence (H04)', async () => {

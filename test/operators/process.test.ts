@@ -106,6 +106,45 @@ describe('rows', () => {
     await run.close()
   })
 
+  test('of a failed invocation have the version, time and mark that they had, too', async () => {
+    const run = run1((flow) =>
+      items(flow)
+        .process<Item, Item>('step', {
+          rows: Item,
+          value: Item,
+          run: (incoming, scope, out) => {
+            const { n, note } = incoming.value as Item
+            if (note === 'look') {
+              const { exists, version, at, markHigh, markLow } = scope.row()
+              out.value(item(n, JSON.stringify([exists, version, at, markHigh, markLow])))
+              return
+            }
+            if (note === 'delete') scope.delete('', { version: n, at: 7 })
+            else scope.put(item(n), '', { version: n, at: n * 10 })
+            scope.mark(n, -n)
+            if (note !== '') throw new Error('after everything')
+          },
+        })
+        .to('out-step', 'out'),
+    )
+    await run.put('in', Item, [
+      ['k', item(1)],
+      ['k', item(5, 'fail')],
+      ['k', item(0, 'look')],
+      ['k', item(6, 'delete')],
+      ['k', item(0, 'look')],
+    ])
+    await run.restart()
+    await run.put('in', Item, [['k', item(0, 'look')]])
+    const seen = (await run.values('out', Item)).map(([, value]) => JSON.parse(value?.note ?? '') as unknown)
+    expect(seen).toEqual([
+      [true, 1, 10, 1, -1],
+      [true, 1, 10, 1, -1],
+      [true, 1, 10, 1, -1],
+    ])
+    await run.close()
+  })
+
   test('of one commit and rows that failed in it meet nowhere: a row touched, undone and touched again is written once', async () => {
     const run = run1((flow) =>
       items(flow).process('step', {
@@ -655,5 +694,37 @@ test.each(Object.entries(CRASH))('a join of two tables goes on after a crash at 
   await run.put('right', Word, [['k', { text: 'a' }]], crash)
   await run.put('left', Word, [['k', { text: 'B' }]], crash)
   expect((await run.values('out', Joined)).map(([, value]) => `${value?.left}-${value?.right}`)).toEqual(['A-null', 'A-a', 'B-a'])
+  await run.close()
+})
+
+test('a conversation goes on through a join whose other side was restored from the changelog (D13)', async () => {
+  const run = run1((flow) => {
+    const left = flow.stream('left', { key: text, value: Word }, { partitions: 1, cleanup: 'compact' })
+    const right = flow.stream('right', { key: text, value: Word }, { partitions: 1, cleanup: 'compact' })
+    tableJoin(left, right, 'joined').to('out-step', 'out')
+  })
+  const send = async (topic: string, word: string, talk: string): Promise<void> =>
+    run.send(topic, [
+      {
+        key: 'k',
+        value: await run.encode(Word, { text: word }),
+        headers: [
+          { name: 'ce_id', value: Buffer.from(`id-${word}`) },
+          { name: 'ce_correlationid', value: Buffer.from(talk) },
+        ],
+      },
+    ])
+  await run.app()
+  await send('left', 'A', 'talk-1')
+  await run.stop()
+  for (const id of await run.state.list('kernel')) await run.state.destroy(id)
+  await send('right', 'a', 'talk-2')
+  // Each result belongs to the conversation of the record that brought it about.
+  const talks = (await run.topic('out')).map(({ headers }) => [headers.ce_id, headers.ce_correlationid])
+  expect(talks).toEqual([
+    ['id-A', 'talk-1'],
+    ['id-a', 'talk-2'],
+  ])
+  expect((await run.values('out', Joined)).map(([, value]) => `${value?.left}-${value?.right}`)).toEqual(['A-null', 'A-a'])
   await run.close()
 })

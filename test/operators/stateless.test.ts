@@ -320,7 +320,15 @@ test('one source, many translations: each context gets the fact in its own words
   const DeliveryDestinationUpdated = event<{ city: string }>('shipping', 'DeliveryDestinationUpdated', 'city')
   const AddressVelocitySignal = event<{ subject: string }>('fraud', 'AddressVelocitySignal', 'subject')
   const spoken = <Events extends Parameters<typeof contract>[1]['events']>(owner: typeof crm, events: Events) =>
-    contract(`${owner.name}-facts`, { owner, version: 1, topic: `${owner.name}.facts`, partitions: 1, key: text, meaning: 'a test', events })
+    contract(`${owner.name}-facts`, {
+      owner,
+      version: 1,
+      topic: `${owner.name}.facts`,
+      partitions: 1,
+      key: text,
+      meaning: 'a test',
+      events,
+    })
   const addresses = spoken(crm, { CustomerAddressChanged })
   const invoicing = spoken(billing, { InvoiceContactUpdated })
   const delivery = spoken(context('shipping', { owner: 'logistics' }), { DeliveryDestinationUpdated })
@@ -330,7 +338,8 @@ test('one source, many translations: each context gets the fact in its own words
       const facts = flow.source(addresses).dedupe('once')
       facts
         .translate('as-contact', invoicing, {
-          CustomerAddressChanged: ({ street, city }, { key }) => invoicing.make.InvoiceContactUpdated(key, { address: `${street}, ${city}` }),
+          CustomerAddressChanged: ({ street, city }, { key }) =>
+            invoicing.make.InvoiceContactUpdated(key, { address: `${street}, ${city}` }),
         })
         .to('to-billing', 'out-billing')
       facts

@@ -32,7 +32,7 @@ const sent = async (run: Harness<readonly []>): Promise<string[]> =>
   (await run.topic('out')).map(({ key, headers }) => `${key} ${headers.ce_type}`)
 
 /** Given facts, when they are translated, then these come out. Run twice: a translation has no clock and no chance. */
-describe('given, when, then (E02)', () => {
+describe('given, when, then', () => {
   test.each<[what: string, cases: object, then: string[]]>([
     [
       'one fact makes one',
@@ -60,7 +60,7 @@ describe('given, when, then (E02)', () => {
       },
       ['x billing.Invited'],
     ],
-  ])('%s', async (_what, cases, then) => {
+  ])('%s, and the same when it is run again (E02)', async (_what, cases, then) => {
     const seen: unknown[] = []
     for (let again = 0; again < 2; again++) {
       const run = harness(translating(cases))
@@ -115,6 +115,27 @@ describe('a fact that was made of another', () => {
     ])
     // A fact that begins a conversation gives it its name.
     expect(of('c-2')[0]).toMatchObject({ ce_correlationid: 'cause-2' })
+    await run.close()
+  })
+
+  test('names what caused it also where that was made on the way: each link of the chain, and one conversation (D14) (G06)', async () => {
+    const run = harness(
+      topology('links', (flow) => {
+        preferencesOf(flow)
+          .translate('as-letters', letters, both as never)
+          .translate('as-consent', consents, {
+            Invited: (event, fact) => consents.make.ConsentGranted(fact.key, { version: event.version }),
+            Reminded: (event, fact) => consents.make.ConsentWithdrawn(fact.key, { version: event.version }),
+          })
+          .to('out-step', 'out')
+        return []
+      }),
+    )
+    await run.feed(preferences, [{ ...optIn('c-1', 1, { id: 'cause-1' }), correlationId: 'talk-7' }])
+    const links = [0, 1].map((index) => derivedId('cause-1', 'as-letters', index))
+    expect((await run.topic('out')).map(({ headers }) => [headers.ce_id, headers.ce_causationid, headers.ce_correlationid])).toEqual(
+      links.map((link) => [derivedId(link, 'as-consent', 0), link, 'talk-7']),
+    )
     await run.close()
   })
 

@@ -47,6 +47,31 @@ describe.each(POINTS)('a crash at %s', (crash) => {
     await run.close()
   })
 
+  test('counts nothing twice in its state, also where nothing drops what comes again', async () => {
+    const run = harness(
+      topology('counting', (flow) => {
+        items(flow)
+          .process<Item, Item>('count', {
+            rows: Item,
+            value: Item,
+            run: (incoming, scope, out) => {
+              scope.put(item(((scope.get() as Item | undefined)?.n ?? 0) + (incoming.value as Item).n))
+              out.value(scope.get())
+            },
+          })
+          .to('out-step', 'out')
+        return []
+      }),
+      { guarantee: 'at-least-once' },
+    )
+    await run.put('in', Item, [['k', item(1)]], { crash })
+    await run.put('in', Item, [['k', item(2)]], { crash })
+    await run.put('in', Item, [['k', item(4)]])
+    const sums = (await run.values('out', Item)).map(([, value]) => value?.n)
+    expect([new Set(sums), sums.at(-1)]).toEqual([new Set([1, 3, 7]), 7])
+    await run.close()
+  })
+
   test('loses no held fact and no timer', async () => {
     const run = harness(
       topology('holding', (flow) => {

@@ -10,6 +10,7 @@ import { type Log, partitionName } from '../../src/ports/log.ts'
 import { BatchBuilder } from '../../src/ports/record-batch/index.ts'
 import type { TelemetryEvent } from '../../src/ports/telemetry.ts'
 import { App, type StartOptions } from '../../src/runtime/app.ts'
+import { encodeValue } from '../../src/runtime/encode.ts'
 import type { World } from '../../src/runtime/world.ts'
 import { type ManualClock, manualClock, seededRandom, simulatedDisk } from '../../src/testing/index.ts'
 
@@ -17,6 +18,13 @@ interface Member {
   readonly app: App
   readonly world: World
   readonly stop: () => void
+}
+
+/** A point of the commit at which a worker stops: for ever, as a process does that dies there, or for a while. */
+interface Hang {
+  at?: string
+  hit?: () => void
+  until?: Promise<void>
 }
 
 export class Cluster {
@@ -49,11 +57,7 @@ export class Cluster {
   }
 
   /** A world of its own: another process on another machine. `over` stands between it and the log, for a log that fails. */
-  world(
-    name: string,
-    hang: { at?: string; hit?: () => void } = {},
-    over: (log: Log) => Log = (log) => log,
-  ): { world: World; stop: () => void } {
+  world(name: string, hang: Hang = {}, over: (log: Log) => Log = (log) => log): { world: World; stop: () => void } {
     const clock = this.clock.fork()
     let disk = this.#disks.get(name)
     if (disk === undefined) {
@@ -78,19 +82,15 @@ export class Cluster {
         hit: (point) => {
           if (point !== hang.at) return undefined
           hang.hit?.()
-          return new Promise<void>(() => {})
+          return hang.until ?? new Promise<void>(() => {})
         },
       },
     }
     return { world, stop: () => clock.stop() }
   }
 
-  /** Starts a worker. `hang.at` is a point of the commit at which it stops for ever, as a process does that dies there. */
-  async start(
-    topology: Topology,
-    instance: string,
-    options: StartOptions & { hang?: { at?: string; hit?: () => void }; over?: (log: Log) => Log } = {},
-  ): Promise<App> {
+  /** Starts a worker. */
+  async start(topology: Topology, instance: string, options: StartOptions & { hang?: Hang; over?: (log: Log) => Log } = {}): Promise<App> {
     const { hang, over, ...settings } = options
     const { world, stop } = this.world(instance, hang, over)
     const app = await App.start(topology.graph, world, { freezeRows: true, ...settings, instance })
@@ -122,12 +122,11 @@ export class Cluster {
     const codec = await world.serdes.values(schema.name, { readers: new Map([['', schema.avro]]), tagged: false, fields: undefined })
     const [described] = await world.log.describe([topic])
     const batches = new Map<number, BatchBuilder>()
-    const bytes = Buffer.alloc(64 * 1024)
     for (const [key, value, at = this.clock.now()] of records) {
       const partition = partitionOf(Buffer.from(key), described?.partitions ?? 1)
       const batch = batches.get(partition) ?? new BatchBuilder({ codecs: nativeCodecs })
       batches.set(partition, batch)
-      batch.add(at, Buffer.from(key), bytes.subarray(0, codec.encode(value, bytes, 0)))
+      batch.add(at, Buffer.from(key), encodeValue(codec, value))
     }
     const transaction = how === 'plainly' ? undefined : await world.log.writer('feed')
     const writer = transaction ?? (await world.log.plainWriter())

@@ -263,6 +263,14 @@ describe('a disk that does not fit its changelog is dropped and restored, and co
     await run.close()
   })
 
+  test('because the changelog has another record than the one that the disk took last: the log lost some, and went on', async () => {
+    const run = await filled()
+    await checkpoint(run, ({ last }) => ({ last: { ...(last as NonNullable<typeof last>), high: (last?.high ?? 0) ^ 1 } }))
+    expect(await run.rows('sums')).toEqual(RIGHT)
+    expect(run.count('wipes', 'all', 'STORE_CORRUPT')).toBe(1)
+    await run.close()
+  })
+
   test('because it is before the first record that the changelog still has', async () => {
     const run = await filled()
     await run.put('in', Item, [['k', item(8, 'd')]])
@@ -298,6 +306,39 @@ describe('a disk that does not fit its changelog is dropped and restored, and co
       await run.close()
     }
   })
+})
+
+describe('positions of the group that do not fit the state', () => {
+  /** Moves the group while nothing runs, as a tool does that resets offsets; it is the state that says what was processed. */
+  const moved = async (run: Harness<typeof sums.projections>, to: number): Promise<void> => {
+    await run.settle()
+    const { log } = await run.access()
+    await log.commitPositions({ group: 'damaged', identity: undefined, positions: new Map([['damaged-all-g1-inbox/0', to]]) })
+  }
+
+  test.each([0, 1, 1_000])(
+    'stop the start where they were moved to %i, because facts would be applied twice or never; moved back, it goes on',
+    async (to) => {
+      const run = await filled()
+      const { log } = await run.access()
+      const there = (await log.committed('damaged', ['damaged-all-g1-inbox/0'])) as ReadonlyMap<string, number>
+      await moved(run, to)
+      run.crash()
+      await run.app()
+      await run.settle()
+      expect(await run.failure()).toMatchObject({
+        code: 'OFFSETS_LOST',
+        message: 'group "damaged" and the state disagree about damaged-all-g1-inbox/0',
+        detail: `The group says ${to}, the state says ${there.get('damaged-all-g1-inbox/0')}.`,
+      })
+      const again = (await run.access()).log
+      await again.commitPositions({ group: 'damaged', identity: undefined, positions: there })
+      run.crash()
+      await run.put('in', Item, [['k', item(8, 'd')]])
+      expect(await run.rows('sums')).toEqual({ ...RIGHT, k: { total: 13, notes: 'acd' } })
+      await run.close()
+    },
+  )
 })
 
 test('state that is gone altogether is restored, and nothing is applied twice', async () => {

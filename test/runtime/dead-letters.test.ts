@@ -17,7 +17,7 @@ const failing = (bad = 2) =>
       .order('in-sequence')
       .translate('as-consent', consents, {
         EmailOptIn: (event, fact) => {
-          if (event.version === bad) throw new RangeError('this version is cursed')
+          if (event.version === bad) throw new RangeError(`version ${event.version} of ${fact.key} is cursed`)
           return consents.make.ConsentGranted(fact.key, { version: event.version })
         },
         EmailOptOut: (event, fact) => consents.make.ConsentWithdrawn(fact.key, { version: event.version }),
@@ -48,7 +48,7 @@ test('carries the record as it came, and beside it origin, step, code, reason, a
     tm_step: 'as-consent',
     tm_code: 'STEP_FAILED',
     tm_reason: 'step "as-consent" threw',
-    tm_detail: 'RangeError: this version is cursed',
+    tm_detail: 'RangeError: version 2 of c is cursed',
     tm_attempts: '1',
     tm_stack: expect.stringMatching(/^[0-9a-f]{32}$/) as string,
     tm_plan: expect.stringMatching(/^[0-9a-f]{32}$/) as string,
@@ -61,11 +61,12 @@ test('carries the record as it came, and beside it origin, step, code, reason, a
   await run.close()
 })
 
-test('failures at one place in the code have one stack, and at another place another; the plan is the same', async () => {
+test('failures at one place in the code have one stack, whatever they say, and at another place another; the plan is the same', async () => {
   const run = harness(failing())
   await run.feed(preferences, [optIn('c', 2), optIn('d', 2), optOut('e', 1)])
   const translated = (await run.dead('as-consent')).map(({ headers }) => headers)
   const filtered = (await run.dead('granted')).map(({ headers }) => headers)
+  expect(new Set(translated.map(({ tm_detail }) => tm_detail)).size).toBe(2)
   expect(new Set(translated.map(({ tm_stack }) => tm_stack)).size).toBe(1)
   expect(filtered[0]?.tm_stack).not.toBe(translated[0]?.tm_stack)
   expect(new Set([...translated, ...filtered].map(({ tm_plan }) => tm_plan)).size).toBe(1)

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { type Flow, text, topology } from '#tidemark'
 import { type Harness, harness, type RawRecord } from '#tidemark/testing'
-import { BatchBuilder, type BatchBuilder as Builder } from '../../src/ports/record-batch/index.ts'
+import { BatchBuilder, type BatchBuilder as Builder, DEFAULT_LIMITS } from '../../src/ports/record-batch/index.ts'
 import { EmailOptIn, preferences } from '../fixtures/crm.ts'
 import { Item, item, Sum, summed } from '../fixtures/plain.ts'
 
@@ -164,7 +164,7 @@ test('times as far apart as times can be go through one batch, one commit and on
 })
 
 describe('a row that outgrows what a log takes', () => {
-  const growing = (seven: number) =>
+  const growing = (seven: number, publish?: string) =>
     topology('growing', (flow) => [
       flow
         .inbox('all', [items(flow)])
@@ -172,6 +172,7 @@ describe('a row that outgrows what a log takes', () => {
         .project('sums', {
           row: Sum,
           identity: 'once',
+          ...(publish === undefined ? {} : { publish }),
           fold: (row, v) => ({ total: v.n, notes: (row?.notes ?? '') + 'x'.repeat(v.n === 7 ? seven : v.n) }),
         }),
     ])
@@ -194,6 +195,130 @@ describe('a row that outgrows what a log takes', () => {
     expect([rows.k?.notes.length, rows.l?.notes.length]).toEqual([1_007, 1])
     await mended.close()
   })
+
+  test('only by the envelope that it is published with halts its task as well, and is not tried for ever', async () => {
+    const run = harness(growing(DEFAULT_LIMITS.recordBytesMax - 150, 'sums-state'))
+    await run.put('in', Item, [['k', item(7)]])
+    expect(await run.failure()).toMatchObject({
+      code: 'BATCH_LIMIT',
+      message: 'a row of "sums" cannot be written: a record is larger than allowed',
+    })
+    expect([await run.rows('sums'), await run.topic('sums-state')]).toEqual([{}, []])
+    await run.close()
+  })
+})
+
+describe('a record that is as large as a log takes', () => {
+  /** Sends a record of that size under "k", and one of a few bytes under "k" and "l" each; its number is 2, theirs are 1 and 3. */
+  const outcome = async (build: (flow: Flow) => void, room = 200): Promise<unknown> => {
+    const run = harness(
+      topology('enormous', (flow) => {
+        build(flow)
+        return []
+      }),
+    )
+    await run.app()
+    const small = await run.encode(Item, item(1, 'x'))
+    const huge = await run.encode(Item, item(2, 'x'.repeat(DEFAULT_LIMITS.recordBytesMax - room - small.length)))
+    await run.send('in', [{ key: 'k', value: huge }])
+    await run.put('in', Item, [
+      ['k', item(3)],
+      ['l', item(1)],
+    ])
+    const said = {
+      passed: (await run.values('out', Item)).map(([key, value]) => `${key}${value?.n}`),
+      dead: (await run.dead('step')).map(({ headers, key }) => [key, headers.tm_code, headers.tm_truncated?.startsWith(`${huge.length} `)]),
+      failure: await run.failure(),
+      restarts: run.events.filter(({ kind }) => kind === 'failure').length,
+    }
+    await run.close()
+    return said
+  }
+  const fine = { failure: undefined, restarts: 0 }
+
+  test('passes through what does not keep it', async () => {
+    expect(
+      await outcome((flow) =>
+        items(flow)
+          .dedupe('step', { sequence: (v) => v.n })
+          .to('out-step', 'out'),
+      ),
+    ).toEqual({
+      ...fine,
+      dead: [],
+      passed: ['k2', 'k3', 'l1'],
+    })
+  })
+
+  test('cannot wait for its predecessor, because no row takes it: it is dead-lettered, and the others go their way', async () => {
+    expect(
+      await outcome((flow) =>
+        items(flow)
+          .order('step', { sequence: (v) => v.n })
+          .to('out-step', 'out'),
+      ),
+    ).toEqual({
+      ...fine,
+      dead: [['k', 'BATCH_LIMIT', true]],
+      passed: ['l1'],
+    })
+  })
+
+  test('cannot be parked when it fails: it is dead-lettered by its own failure, and its key goes on', async () => {
+    const sieve = ({ n }: Item): boolean => {
+      if (n === 2) throw new Error('a defect')
+      return true
+    }
+    expect(await outcome((flow) => items(flow).filter('step', sieve, { onError: 'park' }).to('out-step', 'out'))).toEqual({
+      ...fine,
+      dead: [['k', 'STEP_FAILED', true]],
+      passed: ['k3', 'l1'],
+    })
+  })
+
+  test('cannot be held behind one that was parked either: it is dead-lettered, and its successors are held', async () => {
+    expect(
+      await outcome(
+        (flow) =>
+          items(flow)
+            .flatMap('first', (v) => (v.n === 2 ? [item(0), v] : [v]), { value: Item })
+            .filter(
+              'step',
+              ({ n }) => {
+                if (n === 0) throw new Error('a defect')
+                return true
+              },
+              { onError: 'park' },
+            )
+            .to('out-step', 'out'),
+        // A value that was made leaves room for an envelope; what is held has that and its place in the row beside it.
+        4_200,
+      ),
+    ).toEqual({ ...fine, dead: [['k', 'BATCH_LIMIT', true]], passed: ['l1'] })
+  })
+})
+
+test('a key so long that no row fits under it fails the step that keeps state, and nothing else', async () => {
+  const run = harness(
+    topology('endless', (flow) => {
+      items(flow)
+        .dedupe('once', { sequence: (v) => v.n })
+        .to('out-step', 'out')
+      return []
+    }),
+  )
+  await run.app()
+  const value = await run.encode(Item, item(1))
+  // Zeros take twice their room in the key of a row.
+  await run.send('in', [{ key: Buffer.alloc(9 * 1024 * 1024), value }])
+  await run.send('in', [
+    { key: Buffer.alloc(1024 * 1024), value },
+    { key: 'k', value },
+  ])
+  expect([await run.failure(), run.events.filter(({ kind }) => kind === 'failure')]).toEqual([undefined, []])
+  expect((await run.dead('once')).map(({ headers }) => headers.tm_code)).toEqual(['KEY_INVALID'])
+  expect(await run.topic('out')).toHaveLength(2)
+  await run.close()
 })
 
 test('a fact that outgrows what a log takes fails the step that made it, and nothing else', async () => {

@@ -54,20 +54,20 @@ const SOURCES: readonly (readonly [what: string, make: () => Promise<SchemaStore
   ],
 ]
 
-describe.each(SOURCES)('with %s (N06)', (_what, make) => {
+describe.each(SOURCES)('with %s', (_what, make) => {
   const feed = async (run: ReturnType<typeof harness<readonly []>>, version: number, event: typeof Old, fields: object): Promise<void> => {
     const by = sales(version, event)
     await run.feed(by as never, [by.make.Sold('k', fields as never) as never])
   }
 
-  test('an older writer’s record gets the defaults of the reader', async () => {
+  test('an older writer’s record gets the defaults of the reader (N06)', async () => {
     const run = harness(following, { schemas: await make() })
     await feed(run, 1, Old, { quantity: 3 })
     expect((await run.values('out', Item)).map(([, value]) => value)).toEqual([item(3, 'EUR')])
     await run.close()
   })
 
-  test('a newer writer’s record is read, and each one with a field that nobody knows is counted (N04)', async () => {
+  test('a newer writer’s record is read, and each one with a field that nobody knows is counted (N04) (N06)', async () => {
     const run = harness(following, { schemas: await make() })
     await feed(run, 2, Now, { quantity: 1, currency: 'GBP' })
     expect(run.count('unknown_fields')).toBe(0)
@@ -91,7 +91,7 @@ describe.each(SOURCES)('with %s (N06)', (_what, make) => {
     await run.close()
   })
 
-  test('a restart knows every id again, also of records that were held meanwhile', async () => {
+  test('a restart knows every id again, also of records that were held meanwhile (N06)', async () => {
     const run = harness(
       topology('holding', (flow) => {
         flow
@@ -111,6 +111,33 @@ describe.each(SOURCES)('with %s (N06)', (_what, make) => {
     expect((await run.values('out', Item)).map(([, value]) => value)).toEqual([item(1, 'GBP'), item(2, 'EUR')])
     await run.close()
   })
+})
+
+test('a fact that comes again under another schema id, with the same bytes, is a duplicate and no conflict', async () => {
+  const good = memorySchemas()
+  const again = 999
+  const run = harness(
+    topology('regated', (flow) => [
+      flow
+        .inbox('all', [flow.stream('in', { key: text, value: Item }, { partitions: 1 })])
+        .project('last', { row: Item, gate: { version: (v) => v.n }, fold: (_row, v) => v }),
+    ]),
+    { schemas: { ...good, byId: async (id) => (id === again ? Item.avro : good.byId(id)) } },
+  )
+  await run.app()
+  const value = await run.encode(Item, item(1, 'a'))
+  const under = (id: number, bytes: Buffer): Buffer => {
+    const copy = Buffer.from(bytes)
+    copy.writeUInt32BE(id, 1)
+    return copy
+  }
+  await run.send('in', [{ key: 'k', value }])
+  await run.send('in', [
+    { key: 'k', value: under(again, value) },
+    { key: 'k', value: under(again, await run.encode(Item, item(1, 'b'))) },
+  ])
+  expect([run.count('applied', 'last'), run.count('duplicate', 'last'), run.count('conflict', 'last')]).toEqual([1, 1, 1])
+  await run.close()
 })
 
 test('a writer whose record cannot be read as ours is told apart from one that nobody knows', async () => {

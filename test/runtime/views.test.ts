@@ -55,7 +55,10 @@ describe('a read sees what is committed', () => {
     await cluster.until(() => stands)
     await cluster.turns(20)
     const view = app.view('sums')
-    expect([(await view.get('k')).value, (await view.page()).rows.map(({ value }) => value)]).toMatchObject([{ total: seen }, [{ total: seen }]])
+    expect([(await view.get('k')).value, (await view.page()).rows.map(({ value }) => value)]).toMatchObject([
+      { total: seen },
+      [{ total: seen }],
+    ])
     cluster.kill('w')
     const next = await cluster.start(direct, 'w')
     await cluster.settle()

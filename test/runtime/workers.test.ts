@@ -188,6 +188,44 @@ test('a worker that was paused for longer than its session, and wakes, writes no
   await cluster.close()
 })
 
+test('at least once, where no log refuses it, a worker that wakes after its session sees that for itself and writes nothing', async () => {
+  const cluster = await Cluster.open()
+  const feed = new Feed(cluster)
+  const settings = { guarantee: 'at-least-once' } as const
+  await cluster.start(shared, 'w0', settings)
+  await cluster.settle()
+  let wake = (): void => {}
+  let paused = false
+  const until = new Promise<void>((resolve) => {
+    wake = resolve
+  })
+  const hang = {
+    at: 'never',
+    hit: () => {
+      paused = true
+    },
+    until,
+  }
+  await cluster.start(shared, 'w1', { ...settings, hang })
+  await cluster.settle()
+  hang.at = 'commit.before-outputs'
+  await feed.more(3)
+  await cluster.until(() => paused)
+  // The whole process stands still: it sends no heartbeat either.
+  cluster.members.get('w1')?.stop()
+  await cluster.until(() => (tasksOf(cluster).w0 ?? 0) === 8)
+  await feed.more(3)
+  const survivor = cluster.members.get('w0')?.app
+  await cluster.until(() => survivor?.ready === true && survivor.lag() === 0)
+  await cluster.rest()
+  wake()
+  await cluster.turns(300)
+  cluster.kill('w1')
+  await cluster.settle()
+  await feed.check()
+  await cluster.close()
+})
+
 test('a worker of another plan takes no part in the group, and the others go on', async () => {
   const cluster = await Cluster.open()
   const feed = new Feed(cluster)

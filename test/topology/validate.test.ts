@@ -62,9 +62,9 @@ describe('names', () => {
   })
 })
 
-describe('a source delivers again whatever its log promises (G03)', () => {
+describe('a source delivers again whatever its log promises', () => {
   const silent = build((flow) => flow.source(preferences).to('out-step', 'out'))
-  test('so its facts may not go out without a dedupe', () => {
+  test('so its facts may not go out without a dedupe (G03)', () => {
     expect(silent).toThrow(
       expect.objectContaining({
         code: 'TOPOLOGY_INVALID',
@@ -82,7 +82,7 @@ describe('a source delivers again whatever its log promises (G03)', () => {
       }),
     ).toThrow(expect.objectContaining({ message: 'facts of "contact-preferences" reach "out-step" without a dedupe' }))
   })
-  test('unless somebody says why that does no harm', () => {
+  test('unless somebody says why that does no harm (G03)', () => {
     expect(build((flow) => flow.source(preferences, { noDedupe: 'its readers take the last one' }).to('out-step', 'out'))).not.toThrow()
     expect(build((flow) => flow.source(preferences, { noDedupe: '  ' }).to('out-step', 'out'))).toThrow(
       expect.objectContaining({ message: 'source "contact-preferences" goes without dedupe and gives no reason' }),

@@ -179,6 +179,8 @@ class Session {
     const { app } = this.#running as Running<readonly unknown[]>
     while (!signal.aborted) {
       if (this.#meter.refused !== undefined) this.#ending.fail(this.#meter.refused)
+      // A run that is watched goes on when there is room again; one that is to end must not wait for that.
+      if (this.#options.once && this.#meter.stuck !== undefined) this.#ending.fail(this.#meter.stuck)
       this.#halted ??= app.failure
       if (this.#fed && !this.#applied && (await this.#caughtUp())) await this.#finish()
       if (this.#options.once && (this.#applied || this.#halted !== undefined)) break

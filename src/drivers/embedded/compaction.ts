@@ -93,7 +93,8 @@ export class Compactor {
     const { checkpoints, journal, clock } = this.options
     const { stable, name } = partition
     const nothing = { partition: name, passes: 0, bytesBefore: 0, bytesAfter: 0 }
-    if (this.closed || partition.topic.cleanup !== 'compact' || partition.damage !== undefined || this.unfinished.has(partition)) return nothing
+    if (this.closed || partition.topic.cleanup !== 'compact' || partition.damage !== undefined || this.unfinished.has(partition))
+      return nothing
     // A power cut after the old records are gone must not take the newer ones that replaced them.
     await checkpoints.run()
     const closed = this.closedSegments(partition, stable)

@@ -165,7 +165,8 @@ export class EmbeddedReader implements Reader {
   /** Until something may have changed, or for `ms`. */
   private async wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
     const over = new AbortController()
-    const end = (): void => over.abort()
+    // With a reason: an abort without one makes an error with a stack, and readers wait often.
+    const end = (): void => over.abort('over')
     this.wakeUp = end
     const watched = this.tracks.flatMap(({ name, partition }) => (partition === undefined || this.paused.has(name) ? [] : [partition]))
     for (const partition of watched) partition.whenChanged(end)
