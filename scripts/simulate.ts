@@ -3,32 +3,58 @@
  * npm run simulate -- --seed 123 --trace              with everything that happens, event by event
  * npm run simulate -- --seeds 10000 --from 1          many, and a summary
  *
+ *   --minutes N       ends after so long, though there are seeds left
  *   --topology NAME   counting, stock, ...; by default the one that the seed has
  *   --faults A,B      only these kinds of fault, or none; by default those that the seed draws
  *   --set JSON        settings that are not to be drawn, such as '{"workers":1}'
+ *   --facts N         only the first N facts of the feed
+ *   --deaths A,B      the process dies before these events: '120' is killed there, '120!' loses its power
  *   --bug NAME        with a deliberate bug
  *   --shrink          look for the fewest kinds of fault that still violate
  */
 import { parseArgs } from 'node:util'
-import { FAULT_KINDS, type FaultKind, type Simulated, type SimulateOptions, simulate } from '../src/testing/simulate.ts'
+import {
+  type Death,
+  FAULT_KINDS,
+  type FaultKind,
+  type Settings,
+  type Simulated,
+  type SimulateOptions,
+  simulate,
+} from '../src/testing/simulate.ts'
 import { BUGS } from '../test/simulation/bugs.ts'
 import { commandOf, shrunk } from '../test/simulation/report.ts'
 import { CASES, caseOf } from '../test/simulation/topologies/index.ts'
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string' },
-    seeds: { type: 'string', default: '1' },
-    from: { type: 'string', default: '1' },
-    topology: { type: 'string' },
-    faults: { type: 'string' },
-    set: { type: 'string' },
-    bug: { type: 'string' },
-    trace: { type: 'boolean', default: false },
-    shrink: { type: 'boolean', default: false },
-    quiet: { type: 'boolean', default: false },
-  },
-})
+const OPTIONS = {
+  seed: { type: 'string' },
+  seeds: { type: 'string', default: '1' },
+  from: { type: 'string', default: '1' },
+  minutes: { type: 'string' },
+  topology: { type: 'string' },
+  faults: { type: 'string' },
+  set: { type: 'string' },
+  facts: { type: 'string' },
+  deaths: { type: 'string' },
+  bug: { type: 'string' },
+  trace: { type: 'boolean', default: false },
+  shrink: { type: 'boolean', default: false },
+  quiet: { type: 'boolean', default: false },
+} as const
+
+const values = asked()
+
+function asked(): ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'] {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    return fail(
+      `${(error as Error).message} The flags are ${Object.keys(OPTIONS)
+        .map((name) => `--${name}`)
+        .join(', ')}.`,
+    )
+  }
+}
 
 function fail(sentence: string): never {
   console.error(sentence)
@@ -40,25 +66,39 @@ function numberOf(text: string, name: string): number {
   return Number.isSafeInteger(number) && number >= 0 ? number : fail(`--${name} is a whole number, not "${text}".`)
 }
 
+function deathOf(text: string): Death {
+  return { event: numberOf(text.replace(/!$/, ''), 'deaths'), kind: text.endsWith('!') ? 'power-cut' : 'kill' }
+}
+
+function settingsIn(json: string): Partial<Settings> {
+  try {
+    return JSON.parse(json) as Partial<Settings>
+  } catch {
+    return fail(`--set is JSON, such as '{"workers":1}', not "${json}".`)
+  }
+}
+
 function optionsOf(seed: number): SimulateOptions & { readonly topology: string } {
   const chosen = values.topology === undefined ? caseOf(seed) : CASES.find(({ name }) => name === values.topology)
   if (chosen === undefined) return fail(`There is no topology "${values.topology}". There are ${CASES.map(({ name }) => name).join(', ')}.`)
-  const kinds = values.faults === undefined ? undefined : values.faults === 'none' ? [] : values.faults.split(',')
-  for (const kind of kinds ?? [])
-    if (!(FAULT_KINDS as readonly string[]).includes(kind)) fail(`There is no fault "${kind}". There are ${FAULT_KINDS.join(', ')}.`)
   const bug = values.bug === undefined ? undefined : BUGS.find(({ name }) => name === values.bug)
   if (values.bug !== undefined && bug === undefined)
     fail(`There is no bug "${values.bug}". There are ${BUGS.map(({ name }) => name).join(', ')}.`)
+  const kinds = values.faults === undefined ? bug?.faults : values.faults === 'none' ? [] : values.faults.split(',')
+  for (const kind of kinds ?? [])
+    if (!(FAULT_KINDS as readonly string[]).includes(kind)) fail(`There is no fault "${kind}". There are ${FAULT_KINDS.join(', ')}.`)
+  const facts = values.facts === undefined ? Number.POSITIVE_INFINITY : numberOf(values.facts, 'facts')
   return {
     seed,
     topology: chosen.name,
-    feed: chosen.feed,
+    feed: (random) => chosen.feed(random).slice(0, facts),
     oracle: chosen.oracle,
     ...(kinds === undefined ? {} : { faults: kinds as FaultKind[] }),
     ...(values.set === undefined && bug?.settings === undefined
       ? {}
-      : { settings: { ...bug?.settings, ...(JSON.parse(values.set ?? '{}') as object) } }),
+      : { settings: { ...bug?.settings, ...settingsIn(values.set ?? '{}') } }),
     ...(bug === undefined ? {} : { bug: bug.bug }),
+    ...(values.deaths === undefined ? {} : { deaths: values.deaths.split(',').map(deathOf) }),
     ...(values.trace ? { trace: (line: string) => console.log(line) } : {}),
   }
 }
@@ -71,7 +111,13 @@ async function run(seed: number): Promise<Simulated> {
   console.log(`seed ${seed} (${options.topology}, ${simulated.settings.guarantee}) violates what is promised:`)
   for (const violation of simulated.violations) console.log(`  ${violation.replaceAll('\n', '\n    ')}`)
   console.log(`  faults: ${simulated.faults.join(', ') || 'none'}`)
-  console.log(`  repeat: ${commandOf(simulated, options.topology, values.bug)}`)
+  console.log(
+    `  repeat: ${commandOf(simulated, options.topology, {
+      faults: values.faults === undefined ? undefined : options.faults,
+      bug: values.bug,
+      settings: values.set === undefined ? undefined : settingsIn(values.set),
+    })}`,
+  )
   if (values.shrink) console.log(`  fewest: --faults ${(await shrunk(topology, options, simulated)).join(',') || 'none'}`)
   return simulated
 }
@@ -87,10 +133,12 @@ if (values.seed !== undefined) {
   const from = numberOf(values.from, 'from')
   const seeds = numberOf(values.seeds, 'seeds')
   const began = performance.now()
-  const total = { violating: 0, crashes: 0, events: 0, simulatedMs: 0, looks: 0 }
+  const until = began + (values.minutes === undefined ? Number.POSITIVE_INFINITY : numberOf(values.minutes, 'minutes') * 60_000)
+  const total = { seeds: 0, violating: 0, crashes: 0, events: 0, simulatedMs: 0, looks: 0 }
   const kinds = new Map<string, number[]>()
-  for (let seed = from; seed < from + seeds; seed++) {
+  for (let seed = from; seed < from + seeds && performance.now() < until; seed++) {
     const { violations, crashes, events, simulatedMs, looks } = await run(seed)
+    total.seeds += 1
     total.violating += violations.length > 0 ? 1 : 0
     total.crashes += crashes
     total.events += events
@@ -106,7 +154,7 @@ if (values.seed !== undefined) {
   for (const [kind, found] of [...kinds].sort(([, a], [, b]) => b.length - a.length))
     console.log(`${String(found.length).padStart(6)} x ${kind} (${found.slice(0, 6).join(', ')})`)
   console.log(
-    `${seeds} seeds from ${from}: ${total.violating} violate; ${total.crashes} crashes, ${total.events} events, ${total.looks} looks, ` +
-      `${(total.simulatedMs / 3.6e6).toFixed(2)} simulated h in ${seconds.toFixed(1)} s (${((seconds * 1_000) / Math.max(1, seeds)).toFixed(1)} ms a seed)`,
+    `${total.seeds} seeds from ${from}: ${total.violating} violate; ${total.crashes} crashes, ${total.events} events, ${total.looks} looks, ` +
+      `${(total.simulatedMs / 3.6e6).toFixed(2)} simulated h in ${seconds.toFixed(1)} s (${((seconds * 1_000) / Math.max(1, total.seeds)).toFixed(1)} ms a seed)`,
   )
 }

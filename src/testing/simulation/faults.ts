@@ -1,0 +1,121 @@
+/**
+ * What can go wrong in a simulated world, and how often. Each seed first draws which kinds of fault it has at all, and how frequent each is:
+ * a world in which everything fails all the time never gets to where the rare things happen (swarm testing, Groce et al. 2012).
+ */
+import type { Random } from '../../ports/clock.ts'
+import { seededRandom } from '../random.ts'
+
+/** Every kind of fault, and what it does. */
+export const FAULTS = {
+  kill: 'the process dies between two awaits, with all workers and the log',
+  'power-cut': 'the process dies, and of what was written and not synced some is gone',
+  'worker-kill': 'a worker dies and comes back; the log lives on',
+  'worker-lost': 'a worker dies and comes back with an empty disk, or another comes in its place',
+  'worker-pause': 'a worker stands still, often for longer than its session, and goes on as if nothing had been',
+  'worker-cut-off': 'the way between a worker and the log is down for a while',
+  'worker-moves': 'workers join and leave',
+  'disk-fails': 'an operation of the log on its disk fails, and a write may be done in part',
+  'disk-full': 'the disk of the log is full for a while',
+  'disk-slow': 'operations of the disk take long',
+  'log-refuses': 'a call of the log fails and has no effect',
+  'log-unanswered': 'a call of the log takes effect and its sender is not told',
+  'log-late': 'a call of the log takes effect after its sender gave up, or is answered late; partitions are told late of a commit',
+  'store-fails': 'an operation of the state fails',
+  'clock-jumps': 'wall clocks jump, forth and back',
+  'schemas-fail': 'the schema source does not answer for a while',
+  duplicates: 'producers send facts twice',
+  disorder: 'producers send facts of a key in another order than they are numbered',
+  'aborted-facts': 'producers abort transactions',
+} as const
+
+export type FaultKind = keyof typeof FAULTS
+export const FAULT_KINDS: readonly FaultKind[] = Object.keys(FAULTS) as FaultKind[]
+
+/** How often a fault of a kind comes where it is not rare and not frequent: a chance a call, or times a second of simulated time. */
+const USUAL: Readonly<Record<FaultKind, number>> = {
+  kill: 0.25,
+  'power-cut': 0.12,
+  'worker-kill': 0.25,
+  'worker-lost': 0.08,
+  'worker-pause': 0.25,
+  'worker-cut-off': 0.2,
+  'worker-moves': 0.4,
+  'disk-fails': 0.25,
+  'disk-full': 0.12,
+  'disk-slow': 0.02,
+  'log-refuses': 0.004,
+  'log-unanswered': 0.004,
+  'log-late': 0.01,
+  'store-fails': 0.004,
+  'clock-jumps': 0.4,
+  'schemas-fail': 0.2,
+  duplicates: 0.12,
+  disorder: 0.12,
+  'aborted-facts': 0.15,
+}
+
+const SHARE_ON = 0.3
+
+export class Faults {
+  readonly kinds: ReadonlySet<FaultKind>
+  /** No fault happens while it is false. */
+  active = true
+  readonly #rates = new Map<FaultKind, number>()
+  readonly #streams = new Map<FaultKind, Random>()
+
+  /** @param only the kinds to allow, of those that the seed has; undefined for all of them */
+  constructor(seed: number, only: readonly FaultKind[] | undefined) {
+    const draw = streamOf(seed, 'kinds')
+    const kinds = new Set<FaultKind>()
+    // Every stream is drawn from whether it is used or not, so that leaving out one kind leaves the others as they were.
+    for (const kind of FAULT_KINDS) {
+      const on = draw.unit() < SHARE_ON
+      const rate = USUAL[kind] * 2 ** (draw.unit() * 4 - 2)
+      if (only === undefined ? on : only.includes(kind)) kinds.add(kind)
+      this.#rates.set(kind, rate)
+      this.#streams.set(kind, streamOf(seed, kind))
+    }
+    this.kinds = kinds
+  }
+
+  has(kind: FaultKind): boolean {
+    return this.kinds.has(kind)
+  }
+
+  /** Whether a call meets a fault of this kind. */
+  strikes(kind: FaultKind, factor = 1): boolean {
+    if (!this.kinds.has(kind)) return false
+    const struck = this.random(kind).unit() < (this.#rates.get(kind) as number) * factor
+    return struck && this.active
+  }
+
+  /** Time to the next fault of this kind, ms. */
+  nextMs(kind: FaultKind): number {
+    return (-Math.log(1 - this.random(kind).unit()) / (this.#rates.get(kind) as number)) * 1_000
+  }
+
+  /** Chance of its own: what one kind draws does not change what another does. */
+  random(kind: FaultKind): Random {
+    return this.#streams.get(kind) as Random
+  }
+}
+
+/** A stream of chance for one purpose of one seed. */
+export function streamOf(seed: number, purpose: string): Random {
+  let hash = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b)
+  for (let i = 0; i < purpose.length; i++) hash = Math.imul(hash ^ purpose.charCodeAt(i), 0x01000193)
+  return seededRandom(hash ^ (hash >>> 15))
+}
+
+export function between(random: Random, least: number, most: number): number {
+  return least + Math.floor(random.unit() * (most - least + 1))
+}
+
+export function oneOf<T>(random: Random, choices: readonly T[]): T {
+  return choices[Math.floor(random.unit() * choices.length)] as T
+}
+
+/** Exponential, with a mean; never more than thirty times it. */
+export function around(random: Random, mean: number): number {
+  return Math.min(30, -Math.log(1 - random.unit())) * mean
+}

@@ -1,0 +1,51 @@
+/** What differs from seed to seed about how the application and the log run: above all limits so small that rare branches are common. */
+import { oneOf, streamOf } from './faults.ts'
+
+export interface Settings {
+  readonly guarantee: 'exactly-once' | 'at-least-once'
+  /** Workers that are wanted; others join and leave where the seed has that. */
+  readonly workers: number
+  readonly fsync: 'commit' | 'interval' | 'never'
+  readonly segmentBytes: number
+  readonly journalBytes: number
+  readonly commitIntervalMs: number
+  readonly commitBytes: number
+  readonly cacheKeys: number
+  readonly bufferBytes: number
+  readonly fetchBytes: number
+  readonly turnRecords: number
+  readonly sessionMs: number
+  readonly durableStores: boolean
+  /** How long facts come and faults happen, ms of simulated time. */
+  readonly activeMs: number
+  /** Facts that producers send at once, at most. */
+  readonly chunk: number
+  /** Rebuild the projections at the end and compare. */
+  readonly replay: boolean
+}
+
+const MIB = 1024 * 1024
+
+export function settingsOf(seed: number, given: Partial<Settings> = {}): Settings {
+  const random = streamOf(seed, 'settings')
+  const pick = <T>(...choices: readonly T[]): T => oneOf(random, choices)
+  const settings: Settings = {
+    guarantee: pick('exactly-once', 'exactly-once', 'at-least-once'),
+    workers: pick(1, 1, 2, 2, 3),
+    fsync: pick('commit', 'interval', 'never'),
+    segmentBytes: pick(64 * MIB, 64 * MIB, 2_048, 16_384),
+    journalBytes: pick(4 * MIB, 4 * MIB, 2_048, 16_384),
+    commitIntervalMs: pick(0, 5, 50, 200),
+    commitBytes: pick(1, 700, 32 * MIB, 32 * MIB),
+    cacheKeys: pick(1, 4, 8_192),
+    bufferBytes: pick(1, 2_000, 4 * MIB),
+    fetchBytes: pick(1, 1_000, 4 * MIB),
+    turnRecords: pick(1, 3, 512),
+    sessionMs: pick(1_500, 4_000),
+    durableStores: pick(true, false),
+    activeMs: pick(2_000, 4_000, 8_000),
+    chunk: pick(1, 4, 20),
+    replay: pick(true, false, false),
+  }
+  return { ...settings, ...given }
+}

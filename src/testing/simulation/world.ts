@@ -1,0 +1,391 @@
+/**
+ * A simulated world: one machine with a disk, on it one process after the other; in the process the log and its workers, each worker with a
+ * disk of its own for state, as if it lived on another machine. What dies is started again after a while, as an operator or Kubernetes would.
+ */
+import { codeOf, type ErrorCode, messageOf, TidemarkError } from '../../base/errors.ts'
+import { nativeCodecs } from '../../drivers/codecs/index.ts'
+import { type EmbeddedLog, openEmbeddedLog } from '../../drivers/embedded/index.ts'
+import type { Random } from '../../ports/clock.ts'
+import type { Fs } from '../../ports/fs.ts'
+import type { Log } from '../../ports/log.ts'
+import type { Codecs } from '../../ports/record-batch/index.ts'
+import type { SchemaSource, Serdes } from '../../ports/serde.ts'
+import type { StateDriver, StateId, TaskStore } from '../../ports/store.ts'
+import type { Counter, Telemetry, TelemetryEvent } from '../../ports/telemetry.ts'
+import { App } from '../../runtime/app.ts'
+import type { CommitProtocol } from '../../runtime/commit.ts'
+import type { World as RuntimeWorld } from '../../runtime/world.ts'
+import type { Graph } from '../../topology/node.ts'
+import { TEST_EPOCH_MS } from '../clock.ts'
+import { type SimulatedDisk, simulatedDisk } from '../disk.ts'
+import { around, between, type Faults, streamOf } from './faults.ts'
+import { type Fate, type Link, remoteLog } from './log.ts'
+import { Owner, type Scheduler, virtualClock, type Wall } from './scheduler.ts'
+import type { Settings } from './settings.ts'
+import { SimulatedState } from './state.ts'
+
+/** A deliberate bug: parts of the world replaced by wrong ones, to see that somebody notices. */
+export interface Bug {
+  readonly protocol?: CommitProtocol
+  readonly log?: (log: Log) => Log
+  readonly state?: (state: StateDriver) => StateDriver
+  readonly fs?: (fs: Fs) => Fs
+  readonly codecs?: Codecs
+  /** Changes what no wrapper can reach, for the time of one run; returns what changes it back. */
+  readonly patch?: () => () => void
+}
+
+export interface WorldParts {
+  readonly graph: Graph
+  readonly seed: number
+  readonly scheduler: Scheduler
+  readonly settings: Settings
+  readonly faults: Faults
+  readonly schemas: SchemaSource
+  readonly serdes: (schemas: SchemaSource, now: () => number) => Serdes
+  readonly bug: Bug
+  readonly onViolation: (violation: string) => void
+  readonly onEvent: (event: TelemetryEvent) => void
+}
+
+/** Errors that a worker may end of while there are faults: it is started again. Any other is a defect. */
+const EXPECTED: ReadonlySet<ErrorCode> = new Set([
+  'LOG_IO',
+  'LOG_CLOSED',
+  'SCHEMA_SOURCE_FAILED',
+  'STORE_IO',
+  'COMMIT_ABORTED',
+  'COMMIT_IN_DOUBT',
+  'COMMIT_REJECTED',
+  'WRITER_FENCED',
+  'MEMBER_LOST',
+  'MEMBER_REPLACED',
+  'DEAD_LETTER_FAILED',
+])
+
+/** One worker, from its start to its end. */
+export class WorkerLife {
+  readonly instance: string
+  /** The worker's program, and below it what connects it to the log. */
+  readonly owner: Owner
+  readonly link: Owner
+  app: App | undefined
+  /** Leaves for good, by its own will. */
+  leaving = false
+
+  constructor(instance: string, number: number, process: Owner) {
+    this.instance = instance
+    this.owner = new Owner(`w${instance}.${number}`, process)
+    this.link = new Owner(`w${instance}.${number}=`, this.owner)
+  }
+}
+
+/** One process, from its start to its end. */
+class Life {
+  readonly owner: Owner
+  broker: EmbeddedLog | undefined
+  readonly workers: Map<string, WorkerLife> = new Map()
+  readonly untold: Link['untold'] = new Map()
+
+  constructor(number: number) {
+    this.owner = new Owner(`p${number}`)
+  }
+}
+
+export class World {
+  readonly parts: WorldParts
+  readonly disk: SimulatedDisk
+  /** By counter and step. */
+  readonly counts: Map<string, number> = new Map()
+  /** Why state was dropped, each time that it was. */
+  readonly wipes: string[] = []
+  readonly wall: Wall = { offsetMs: TEST_EPOCH_MS }
+  /** Workers that should run. */
+  readonly wanted: Set<string> = new Set()
+  life: Life | undefined
+  crashes = 0
+  /** Power cuts that may have taken what the log had acknowledged. */
+  lossyCuts = 0
+  schemasFail = false
+  /** Called when a process has opened the log. */
+  onOpened: (client: Log, owner: Owner, lossy: boolean) => void = () => {}
+  /** Called when an application has started. */
+  onStarted: (app: App) => void = () => {}
+  readonly #states = new Map<string, SimulatedState>()
+  readonly #links = new Map<string, Link>()
+  readonly #delays: Random
+  readonly #chance: Random
+  readonly #told: Random
+  #lives = 0
+  #starts = 0
+  #lossy = false
+
+  constructor(parts: WorldParts) {
+    this.parts = parts
+    const { seed, scheduler, settings } = parts
+    this.#delays = streamOf(seed, 'delays')
+    this.#chance = streamOf(seed, 'chance')
+    this.#told = streamOf(seed, 'told')
+    this.disk = simulatedDisk({
+      random: streamOf(seed, 'disk'),
+      schedule: (label) => scheduler.wait(this.#diskMs(), this.life?.owner as Owner, `disk ${label}`),
+    })
+    for (let i = 0; i < settings.workers; i++) this.wanted.add(String(i))
+  }
+
+  #diskMs(): number {
+    const slow = this.parts.faults.strikes('disk-slow') ? around(this.parts.faults.random('disk-slow'), 150) : 0
+    return around(this.#delays, 0.1) + slow
+  }
+
+  legMs(): number {
+    const late = this.parts.faults.strikes('log-late') ? around(this.parts.faults.random('log-late'), 300) : 0
+    return around(this.#delays, 0.3) + late
+  }
+
+  // --- starting ----------------------------------------------------------------------------------------------------------------
+
+  start(): void {
+    const life = new Life(this.#lives++)
+    this.life = life
+    void this.#boot(life)
+  }
+
+  async #boot(life: Life): Promise<void> {
+    const { scheduler, settings, bug, seed } = this.parts
+    const clock = virtualClock(scheduler, life.owner, this.wall, () => 0)
+    const { fs } = this.disk
+    try {
+      const { fsync, segmentBytes, journalBytes } = settings
+      life.broker = await openEmbeddedLog({
+        folder: 'log',
+        fs: bug.fs?.(fs) ?? fs,
+        clock,
+        random: streamOf(seed, `log ${this.#lives}`),
+        codecs: bug.codecs ?? nativeCodecs,
+        fsync,
+        segmentBytes,
+        journalBytes,
+      })
+    } catch (error) {
+      this.#judge('the log', error)
+      this.#restart(life, false)
+      return
+    }
+    this.onOpened(life.broker.client({ clock }), life.owner, this.#lossy)
+    this.#lossy = false
+    this.#supervise(life)
+    for (const instance of this.wanted) this.startWorker(instance)
+  }
+
+  /** A log that writes no more has to be opened again, which nobody but an operator can do. */
+  #supervise(life: Life): void {
+    this.parts.scheduler.after(250, life.owner, 'supervisor', () => {
+      if (life.broker?.failure !== undefined) this.#restart(life, false)
+      else this.#supervise(life)
+    })
+  }
+
+  startWorker(instance: string): void {
+    const { life } = this
+    if (life?.broker === undefined || life.workers.has(instance)) return
+    const former = this.#links.get(instance)
+    if (former?.forgetful === true && former.appending > 0) {
+      // What the log has taken of its predecessor is done first.
+      this.parts.scheduler.after(20, life.owner, 'wait', () => this.startWorker(instance))
+      return
+    }
+    const worker = new WorkerLife(instance, this.#starts++, life.owner)
+    life.workers.set(instance, worker)
+    void this.#runWorker(life, worker)
+  }
+
+  async #runWorker(life: Life, worker: WorkerLife): Promise<void> {
+    const { graph, settings, bug } = this.parts
+    const { instance } = worker
+    try {
+      const { protocol } = bug
+      const app = await App.start(graph, this.#worldOf(life, worker), {
+        ...settings,
+        instance,
+        freezeRows: true,
+        ...(protocol === undefined ? {} : { protocol }),
+      })
+      worker.app = app
+      this.onStarted(app)
+      await app.ended()
+      worker.owner.die()
+    } catch (error) {
+      if (life !== this.life) return
+      this.#judge(`worker ${instance}`, error)
+      this.endWorker(worker)
+    }
+    if (life.workers.get(instance) === worker) life.workers.delete(instance)
+    if (life.broker?.failure !== undefined) this.#restart(life, false)
+    else this.#later(life, instance)
+  }
+
+  #worldOf(life: Life, worker: WorkerLife): RuntimeWorld {
+    const { scheduler, bug, serdes, seed, settings } = this.parts
+    const clock = virtualClock(scheduler, worker.owner, this.wall, () => around(this.#delays, 0.02))
+    const linkClock = virtualClock(scheduler, worker.link, this.wall, () => around(this.#delays, 0.02))
+    const link: Link = {
+      scheduler,
+      sender: worker.link,
+      network: life.owner,
+      legMs: () => this.legMs(),
+      lateMs: () => around(this.#chance, 400),
+      toldMs: () => this.#toldMs(),
+      untold: life.untold,
+      // At least once, nothing but time keeps a former owner's request from a new owner's changelog. What is promised then is promised for
+      // networks that keep no request for half a session, and none of a sender that has died.
+      lostMs: settings.guarantee === 'at-least-once' ? settings.sessionMs / 4 : Number.POSITIVE_INFINITY,
+      forgetful: settings.guarantee === 'at-least-once',
+      appending: 0,
+      fate: (call) => this.#fate(call),
+    }
+    this.#links.set(worker.instance, link)
+    const log = remoteLog((life.broker as EmbeddedLog).client({ clock: linkClock }), link)
+    const driver = this.stateOf(worker.instance).driver(worker.owner)
+    return {
+      log: bug.log?.(log) ?? log,
+      state: bug.state?.(driver) ?? driver,
+      serdes: serdes(this.#source(worker.owner), () => clock.mono()),
+      codecs: bug.codecs ?? nativeCodecs,
+      clock,
+      random: streamOf(seed, worker.owner.name),
+      telemetry: this.#telemetry(worker),
+      failpoint: { hit: () => undefined },
+    }
+  }
+
+  /** Now and then, and never so that what else is late changes with it. */
+  #toldMs(): number {
+    const { faults } = this.parts
+    const late = this.#told.unit() < 0.1
+    return late && faults.active && faults.has('log-late') ? around(this.#told, 300) : 0
+  }
+
+  /** Kinds of failure that a call may meet. A member that joins twice is a matter of the driver's own, so a join is refused or not. */
+  #fate(call: string): Fate {
+    const { faults } = this.parts
+    if (faults.strikes('log-refuses')) return 'refused'
+    if (call === 'join' || call === 'poll') return 'well'
+    if (faults.strikes('log-unanswered')) return 'unanswered'
+    return faults.strikes('log-late', 0.3) ? 'late' : 'well'
+  }
+
+  #source(owner: Owner): SchemaSource {
+    const { schemas, scheduler } = this.parts
+    const asked = async <T>(ask: () => Promise<T>): Promise<T> => {
+      await scheduler.wait(this.legMs(), owner, 'schemas')
+      if (this.schemasFail) throw new TidemarkError('SCHEMA_SOURCE_FAILED', 'the schema source did not answer')
+      return ask()
+    }
+    return { byId: (id) => asked(() => schemas.byId(id)), idOf: (subject, schema) => asked(() => schemas.idOf(subject, schema)) }
+  }
+
+  stateOf(instance: string): SimulatedState {
+    let state = this.#states.get(instance)
+    if (state === undefined) {
+      const { scheduler, faults, seed } = this.parts
+      state = new SimulatedState({
+        scheduler,
+        random: streamOf(seed, `state ${instance}`),
+        delayMs: () => this.#diskMs(),
+        fails: () => faults.strikes('store-fails'),
+      })
+      this.#states.set(instance, state)
+    }
+    return state
+  }
+
+  get states(): readonly SimulatedState[] {
+    return [...this.#states.values()]
+  }
+
+  /** Every open store of workers that run. */
+  get stores(): { readonly worker: string; readonly id: StateId; readonly store: TaskStore }[] {
+    return [...this.#states].flatMap(([worker, state]) => state.stores.map(({ id, store }) => ({ worker, id, store })))
+  }
+
+  #telemetry(worker: WorkerLife): Telemetry {
+    return {
+      count: (counter: Counter, { step = '', value }, by = 1) => {
+        const name = `${counter} ${step}`
+        this.counts.set(name, (this.counts.get(name) ?? 0) + by)
+        if (counter === 'wipes') this.wipes.push(String(value))
+      },
+      event: (event) => {
+        if (worker.owner.dead) return
+        this.parts.onEvent(event)
+      },
+    }
+  }
+
+  count(counter: Counter, step: string): number {
+    return this.counts.get(`${counter} ${step}`) ?? 0
+  }
+
+  // --- ending ------------------------------------------------------------------------------------------------------------------
+
+  #judge(who: string, error: unknown): void {
+    const code = codeOf(error)
+    if (code !== undefined && EXPECTED.has(code)) return
+    const why =
+      error instanceof TidemarkError ? error.explain() : error instanceof Error ? (error.stack ?? messageOf(error)) : String(error)
+    this.parts.onViolation(`${who} ended: ${why}`)
+  }
+
+  /** A worker ends without another word. */
+  endWorker(worker: WorkerLife): void {
+    worker.owner.die()
+    void this.stateOf(worker.instance).crash()
+  }
+
+  killWorker(worker: WorkerLife, { loseDisk = false }: { loseDisk?: boolean } = {}): void {
+    const { life } = this
+    if (life === undefined) return
+    this.crashes += 1
+    this.endWorker(worker)
+    if (loseDisk) this.#states.delete(worker.instance)
+    life.workers.delete(worker.instance)
+    this.#later(life, worker.instance)
+  }
+
+  #later(life: Life, instance: string): void {
+    if (!this.wanted.has(instance)) return
+    const delay = this.#chance.unit() < 0.7 ? between(this.#chance, 1, 200) : between(this.#chance, 200, 4_000)
+    this.parts.scheduler.after(delay, life.owner, `start w${instance}`, () => {
+      if (this.wanted.has(instance)) this.startWorker(instance)
+    })
+  }
+
+  /** The process dies; with the power, what is not safe on a disk may be gone. It is started again. */
+  kill({ powerCut }: { powerCut: boolean }): void {
+    const { life } = this
+    if (life === undefined) return
+    this.crashes += 1
+    this.#restart(life, powerCut)
+  }
+
+  #restart(life: Life, powerCut: boolean): void {
+    if (this.life !== life) return
+    life.owner.die()
+    this.life = undefined
+    this.#links.clear()
+    if (powerCut) {
+      this.disk.powerCut()
+      if (this.parts.settings.fsync !== 'commit') {
+        this.lossyCuts += 1
+        this.#lossy = true
+      }
+      for (const state of this.#states.values()) void state.powerCut()
+    } else {
+      this.disk.crash()
+      for (const state of this.#states.values()) void state.crash()
+    }
+    const nobody = new Owner('machine')
+    this.parts.scheduler.after(between(this.#chance, 1, 400), nobody, 'start', () => this.start())
+  }
+}

@@ -1,0 +1,469 @@
+/**
+ * Deliberate bugs, one at a time, made of nothing but the commit's own steps and wrappers of ports: each must be found, or the simulator has
+ * rotted. `seed` is known to find it.
+ */
+import { binary } from '../../src/base/bytes.ts'
+import { nativeCodecs } from '../../src/drivers/codecs/index.ts'
+import type { GroupEvent, GroupPositions, Identity, Log, Membership, Positions, Writer } from '../../src/ports/log.ts'
+import type { StateDriver, StateId, TaskStore } from '../../src/ports/store.ts'
+import {
+  COMMIT,
+  type CommitRun,
+  type CommitStep,
+  commitPositions,
+  decide,
+  sendChangelogs,
+  sendOutputs,
+  writeStores,
+} from '../../src/runtime/commit.ts'
+import { decodeCheckpoint, encodeCheckpoint } from '../../src/runtime/meta.ts'
+import { CHK_KEY, unescapeKey } from '../../src/runtime/rows.ts'
+import { StoreState } from '../../src/runtime/store-state.ts'
+import type { Bug, FaultKind, Settings } from '../../src/testing/simulate.ts'
+
+export interface NamedBug {
+  readonly name: string
+  /** What is wrong, in one sentence. */
+  readonly about: string
+  readonly bug: Bug
+  /** What must be so for the bug to matter, where seeds draw it. */
+  readonly settings?: Partial<Settings>
+  /** Kinds of fault that it takes, where worlds in which they meet are too rare to wait for. */
+  readonly faults?: readonly FaultKind[]
+  /** A seed that finds it. */
+  readonly seed: number
+}
+
+const EXACTLY: Partial<Settings> = { guarantee: 'exactly-once' }
+const AT_LEAST: Partial<Settings> = { guarantee: 'at-least-once' }
+
+const exactly = (...exactlyOnce: CommitStep[]): Bug => ({ protocol: { ...COMMIT, exactlyOnce } })
+const atLeast = (...atLeastOnce: CommitStep[]): Bug => ({ protocol: { ...COMMIT, atLeastOnce } })
+
+// --- the order of a commit -------------------------------------------------------------------------------------------------------
+
+/** Rows go to disk as if there were no overlay; how far they are follows with the commit. */
+const writeRowsNow: CommitStep = async (run) => {
+  for (const { task, state } of run.tasks) {
+    const keys = state?.keys.slice(0, -1) ?? []
+    await task.parts.state?.db.write({ keys, values: state?.values.slice(0, -1) ?? [] })
+  }
+}
+
+const positionsOf = (run: CommitRun, identity: Identity | undefined): GroupPositions => ({
+  group: run.group,
+  identity,
+  positions: new Map(run.tasks.flatMap(({ positions }) => [...positions])),
+})
+
+const decideNothing: CommitStep = async (run) => {
+  const outcome = await (run.writer as Writer).commit([])
+  if (outcome.kind !== 'committed') throw outcome.error
+}
+
+/** An outcome that nobody knows is taken for the one that is hoped for. */
+const decideInHope: CommitStep = async (run) => {
+  const outcome = await (run.writer as Writer).commit([positionsOf(run, run.identity)])
+  if (outcome.kind !== 'committed' && outcome.kind !== 'in-doubt') throw outcome.error
+}
+
+const decideAsNobody: CommitStep = async (run) => {
+  const outcome = await (run.writer as Writer).commit([positionsOf(run, undefined)])
+  if (outcome.kind !== 'committed') throw outcome.error
+}
+
+const undecided = new WeakSet<CommitRun>()
+/** A commit that failed is passed over: what it would have written stays in memory, as if it had. */
+const decideOrShrug: CommitStep = async (run) => {
+  const outcome = await (run.writer as Writer).commit([positionsOf(run, run.identity)])
+  if (outcome.kind !== 'committed') undecided.add(run)
+}
+const writeStoresIfDecided: CommitStep = async (run) => {
+  if (!undecided.has(run)) await writeStores(run)
+}
+/** A writer that opens itself anew after a failed commit, so that whoever shrugs can go on. */
+const undying = (log: Log): Log => ({
+  ...log,
+  writer: async (id) => {
+    let writer = await log.writer(id)
+    return {
+      id,
+      append: (partition, batch) => writer.append(partition, batch),
+      commit: async (positions) => {
+        const outcome = await writer.commit(positions)
+        if (outcome.kind !== 'committed') writer = await log.writer(id)
+        return outcome
+      },
+      abort: () => writer.abort(),
+      close: () => writer.close(),
+    }
+  },
+})
+
+const unleashed =
+  (step: CommitStep): CommitStep =>
+  (run) =>
+    step({ ...run, checkLease: () => {} })
+
+const writeStoresOrNot: CommitStep = async (run) => {
+  await writeStores(run)
+  run.failed.clear()
+}
+
+// --- the log ---------------------------------------------------------------------------------------------------------------------
+
+/** What somebody has asked for and heard of positions, in one run of a world. */
+const heard = {
+  asked: new Map<string, { readonly group: string; readonly partitions: readonly string[] }>(),
+  committed: new Map<string, number>(),
+}
+
+/** Committed positions as they were before the last fencing, and without what a transaction was about to commit then. */
+const positionsBeforeFencing = (log: Log): Log => {
+  const { asked, committed } = heard
+  const early = new Map<string, Positions>()
+  const look = async (): Promise<void> => {
+    for (const [name, { group, partitions }] of asked) {
+      // What was read first is what counts: that it was before the fencing is the bug.
+      if (early.has(name)) continue
+      const positions = await log.committed(group, partitions)
+      const known = partitions.flatMap((each): [string, number][] => (committed.has(each) ? [[each, committed.get(each) as number]] : []))
+      early.set(name, positions === 'unstable' ? new Map(known) : positions)
+    }
+  }
+  return {
+    ...log,
+    committed: async (group, partitions) => {
+      const name = `${group} ${partitions.join()}`
+      asked.set(name, { group, partitions })
+      const before = early.get(name)
+      early.delete(name)
+      return before ?? log.committed(group, partitions)
+    },
+    fence: async (prefix, live) => {
+      await look()
+      await log.fence(prefix, live)
+    },
+    writer: async (id) => {
+      await look()
+      const writer = await log.writer(id)
+      return {
+        id,
+        append: (partition, batch) => writer.append(partition, batch),
+        commit: async (groups) => {
+          const outcome = await writer.commit(groups)
+          if (outcome.kind === 'committed') for (const { positions } of groups) for (const [name, at] of positions) committed.set(name, at)
+          return outcome
+        },
+        abort: () => writer.abort(),
+        close: () => writer.close(),
+      }
+    },
+  }
+}
+
+const unheard = (): (() => void) => {
+  heard.asked.clear()
+  heard.committed.clear()
+  return () => {}
+}
+
+const restoredToStable = (log: Log): Log => ({
+  ...log,
+  offsets: (partitions, at) =>
+    log.offsets(partitions, at === 'high' && partitions.every((name) => name.includes('-changelog/')) ? 'stable' : at),
+})
+
+/** Every generation looks like the one after the last, so that whoever was away believes to have been there all the time. */
+const neverAway = (log: Log): Log => {
+  const real = new Map<Identity, Identity>()
+  const truly = (positions: GroupPositions): GroupPositions => ({
+    ...positions,
+    identity: positions.identity === undefined ? undefined : (real.get(positions.identity) ?? positions.identity),
+  })
+  const remember = (membership: Membership): Membership => {
+    let generation = 0
+    const next = async (signal: AbortSignal): Promise<GroupEvent> => {
+      for (;;) {
+        const event = await membership.next(signal)
+        if (event.kind === 'lost') continue
+        if (event.kind !== 'assigned') return event
+        const identity = { ...event.identity, member: 'somebody', generation: ++generation }
+        real.set(identity, event.identity)
+        return { ...event, identity }
+      }
+    }
+    return { ...membership, next }
+  }
+  return {
+    ...log,
+    join: async (group, options) => remember(await log.join(group, options)),
+    commitPositions: (positions) => log.commitPositions(truly(positions)),
+    writer: async (id) => {
+      const writer = await log.writer(id)
+      return {
+        id,
+        append: (partition, batch) => writer.append(partition, batch),
+        commit: (positions) => writer.commit(positions.map(truly)),
+        abort: () => writer.abort(),
+        close: () => writer.close(),
+      }
+    },
+  }
+}
+
+// --- state -----------------------------------------------------------------------------------------------------------------------
+
+const stores =
+  (changed: (store: TaskStore, id: StateId) => Partial<TaskStore>) =>
+  (state: StateDriver): StateDriver => ({
+    ...state,
+    open: async (id) => {
+      const store = await state.open(id)
+      return { ...store, ...changed(store, id) }
+    },
+  })
+
+const isPosition = (key: Uint8Array): boolean => key[0] === 0
+const isTimer = (key: Uint8Array): boolean => key[1] === 0 && key[2] === 0x21
+const subOf = (key: Uint8Array): string => unescapeKey(key, 1)?.sub ?? ''
+
+/** Rows of the first generation show through in all later ones, but for those of projections: their numbers are given last. */
+const marksOfAllGenerations = (state: StateDriver): StateDriver => {
+  const first = new Map<string, Map<string, Buffer>>()
+  return {
+    ...state,
+    open: async (id) => {
+      const store = await state.open(id)
+      const name = `${id.stage}/${id.partition}`
+      if (id.generation > 1) {
+        const marks = first.get(name) ?? new Map<string, Buffer>()
+        const get = (key: Uint8Array): Buffer | undefined =>
+          store.get(key) ?? (key[0] === 1 && !isTimer(key) ? marks.get(binary(key)) : undefined)
+        return { ...store, get }
+      }
+      const close = async (): Promise<void> => {
+        const rows = await store.range({ from: Buffer.alloc(0), to: undefined, limit: 1e9 }).catch(() => [])
+        first.set(name, new Map(rows.map(([key, value]) => [binary(key), value])))
+        await store.close()
+      }
+      return { ...store, close }
+    },
+  }
+}
+
+export const BUGS: readonly NamedBug[] = [
+  {
+    name: 'store-before-commit',
+    about: 'the disk has a commit before the log has decided it',
+    bug: exactly(sendOutputs, sendChangelogs, writeStores, decide),
+    settings: EXACTLY,
+    seed: 1,
+  },
+  {
+    name: 'no-overlay',
+    about: 'rows are written to disk before anything is sent',
+    bug: exactly(writeRowsNow, ...COMMIT.exactlyOnce),
+    settings: EXACTLY,
+    seed: 1,
+  },
+  {
+    name: 'position-apart',
+    about: 'how far the disk is goes in another batch than the rows',
+    bug: {
+      state: stores((store) => ({
+        write: async ({ keys, values }, options) => {
+          for (const positions of [true, false]) {
+            const places = [...keys.keys()].filter((i) => isPosition(keys[i] as Uint8Array) === positions)
+            const part = { keys: places.map((i) => keys[i] as Uint8Array), values: places.map((i) => values[i] as Uint8Array | null) }
+            await store.write(part, options)
+          }
+        },
+      })),
+    },
+    seed: 8,
+  },
+  {
+    name: 'marks-before-effects',
+    about: 'what says that facts were processed is durable before what they brought about',
+    bug: atLeast(sendChangelogs, writeStores, sendOutputs, commitPositions),
+    settings: AT_LEAST,
+    seed: 6,
+  },
+  {
+    name: 'positions-before-effects',
+    about: 'positions are committed before what was made from them is sent',
+    bug: atLeast(commitPositions, ...COMMIT.atLeastOnce),
+    settings: AT_LEAST,
+    seed: 4,
+  },
+  {
+    name: 'positions-in-another-transaction',
+    about: 'positions are decided before outputs and state, which follow in the next transaction',
+    bug: exactly(decide, sendOutputs, sendChangelogs, decideNothing, writeStores),
+    settings: EXACTLY,
+    seed: 1,
+  },
+  {
+    name: 'offsets-before-fencing',
+    about: 'committed positions are read before former owners are fenced',
+    bug: { log: positionsBeforeFencing, patch: unheard },
+    settings: EXACTLY,
+    faults: ['worker-kill', 'worker-moves', 'disk-slow', 'log-late', 'log-unanswered'],
+    seed: 5,
+  },
+  {
+    name: 'restore-to-stable',
+    about: 'state is restored up to what is decided, not up to what is written',
+    bug: { log: restoredToStable },
+    settings: EXACTLY,
+    faults: ['worker-kill', 'log-late'],
+    seed: 56,
+  },
+  {
+    name: 'overlay-kept',
+    about: 'what a failed commit would have written stays in memory, and the task goes on from it',
+    bug: { ...exactly(sendOutputs, sendChangelogs, decideOrShrug, writeStoresIfDecided), log: undying },
+    settings: EXACTLY,
+    seed: 14,
+  },
+  {
+    name: 'in-doubt-is-done',
+    about: 'a commit in doubt is taken for one that succeeded',
+    bug: exactly(sendOutputs, sendChangelogs, decideInHope, writeStores),
+    settings: EXACTLY,
+    seed: 17,
+  },
+  {
+    name: 'failed-store-ignored',
+    about: 'a task goes on after its disk has refused a commit',
+    bug: exactly(sendOutputs, sendChangelogs, decide, writeStoresOrNot),
+    settings: EXACTLY,
+    faults: ['store-fails', 'worker-kill'],
+    seed: 8,
+  },
+  {
+    name: 'stream-time-forgotten',
+    about: 'stream time does not survive a restart',
+    bug: {
+      patch: () => {
+        const real = Object.getOwnPropertyDescriptor(StoreState.prototype, 'resume') as PropertyDescriptor
+        const { value: resume } = real as { value: StoreState['resume'] }
+        StoreState.prototype.resume = function (meta) {
+          resume.call(this, { ...meta, streamTime: undefined })
+        }
+        return () => Object.defineProperty(StoreState.prototype, 'resume', real)
+      },
+    },
+    faults: ['kill', 'worker-kill'],
+    seed: 22,
+  },
+  {
+    name: 'timers-forgotten',
+    about: 'timers do not survive a restart',
+    bug: { state: stores((store) => ({ range: async (range) => (await store.range(range)).filter(([key]) => !isTimer(key)) })) },
+    faults: ['kill', 'worker-kill'],
+    seed: 22,
+  },
+  {
+    name: 'held-forgotten',
+    about: 'facts that wait for their predecessors do not survive a restart',
+    bug: { state: stores((store) => ({ get: (key) => (subOf(key).startsWith('!p') ? undefined : store.get(key)) })) },
+    faults: ['kill', 'worker-kill', 'disorder'],
+    seed: 1,
+  },
+  {
+    name: 'deletes-forgotten',
+    about: 'rows that were deleted stay on disk',
+    bug: {
+      state: stores((store) => ({
+        write: ({ keys, values }, options) => {
+          const places = [...keys.keys()].filter((i) => values[i] !== null)
+          return store.write(
+            { keys: places.map((i) => keys[i] as Uint8Array), values: places.map((i) => values[i] as Uint8Array) },
+            options,
+          )
+        },
+      })),
+    },
+    seed: 1,
+  },
+  {
+    name: 'revoked-task-commits',
+    about: 'a commit does not say in which generation its author owned the task',
+    bug: {
+      protocol: {
+        exactlyOnce: [unleashed(sendOutputs), unleashed(sendChangelogs), decideAsNobody, writeStores],
+        atLeastOnce: COMMIT.atLeastOnce,
+      },
+      log: (log) => ({ ...log, join: async (group, options) => ({ ...(await log.join(group, options)), heartbeatAge: () => 0 }) }),
+    },
+    settings: EXACTLY,
+    faults: ['worker-pause', 'worker-cut-off', 'worker-moves'],
+    seed: 16,
+  },
+  {
+    name: 'silent-owner-writes',
+    about: 'at least once, a worker that the group has given up goes on writing',
+    bug: {
+      protocol: { ...COMMIT, atLeastOnce: [unleashed(sendOutputs), unleashed(sendChangelogs), writeStores, commitPositions] },
+      log: (log) => ({ ...log, join: async (group, options) => ({ ...(await log.join(group, options)), heartbeatAge: () => 0 }) }),
+    },
+    settings: AT_LEAST,
+    faults: ['worker-pause', 'worker-cut-off', 'worker-moves'],
+    seed: 33,
+  },
+  {
+    name: 'missed-generation',
+    about: 'a worker keeps its tasks although others may have run them while it was away',
+    bug: { log: neverAway },
+    faults: ['worker-pause', 'worker-cut-off', 'worker-moves'],
+    seed: 16,
+  },
+  {
+    name: 'nobody-fenced',
+    about: 'transactions of dead members are left open',
+    bug: { log: (log) => ({ ...log, fence: async () => {} }) },
+    settings: { ...EXACTLY, workers: 3 },
+    faults: ['worker-lost', 'worker-moves', 'log-unanswered'],
+    seed: 117,
+  },
+  {
+    name: 'aborted-seen',
+    about: 'records of aborted transactions are read like any other',
+    bug: { log: (log) => ({ ...log, reader: () => log.reader('uncommitted') }) },
+    settings: EXACTLY,
+    seed: 6,
+  },
+  {
+    name: 'torn-tail-accepted',
+    about: 'the log takes for written what a power cut has left half written',
+    bug: { codecs: { ...nativeCodecs, crc32c: () => 0 } },
+    settings: { fsync: 'never' },
+    faults: ['power-cut'],
+    seed: 14,
+  },
+  {
+    name: 'lineage-unchecked',
+    about: 'state that was made from records that the log has lost is taken for state that is behind',
+    bug: {
+      state: stores((store) => ({
+        get: (key) => {
+          const value = store.get(key)
+          if (value === undefined || !CHK_KEY.equals(key)) return value
+          return encodeCheckpoint({ ...decodeCheckpoint(value), last: undefined })
+        },
+      })),
+    },
+    settings: { fsync: 'interval', durableStores: true },
+    faults: ['power-cut'],
+    seed: 97,
+  },
+  {
+    name: 'marks-of-all-generations',
+    about: 'a projection that is rebuilt finds the marks of the live one, and drops every fact as a duplicate',
+    bug: { state: marksOfAllGenerations },
+    settings: { replay: true },
+    seed: 3,
+  },
+]

@@ -1,0 +1,96 @@
+/**
+ * Seeds, and what is said of one that violates. What the seeds of a run are is fixed, so that a run that failed fails again; the environment
+ * may ask for others: TIDEMARK_SIM_SEEDS (how many, all topologies together) and TIDEMARK_SIM_FROM (the first).
+ */
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { FAULT_KINDS, type FaultKind, type Settings, type Simulated, type SimulateOptions, simulate } from '../../src/testing/simulate.ts'
+import type { NamedBug } from './bugs.ts'
+import { commandOf, shrunk } from './report.ts'
+import type { Case } from './topologies/case.ts'
+import { CASES, caseOf } from './topologies/index.ts'
+
+const SEEDS = Number(process.env.TIDEMARK_SIM_SEEDS ?? 1_000)
+const FROM = Number(process.env.TIDEMARK_SIM_FROM ?? 1)
+/** So many seeds that violate are told of; one takes seconds to shrink. */
+const TOLD_MAX = 2
+/** Time for the seeds of one topology where a machine is slow; it decides nothing else. */
+const PATIENCE_MS = Math.max(600_000, SEEDS * 400)
+
+/** What a seed is not to draw. */
+export type Given = Partial<Pick<NamedBug, 'bug' | 'settings' | 'faults'>>
+
+export function optionsOf({ feed, oracle }: Case, seed: number, { bug, settings, faults }: Given = {}): SimulateOptions {
+  return {
+    seed,
+    feed,
+    oracle,
+    ...(bug === undefined ? {} : { bug }),
+    ...(settings === undefined ? {} : { settings }),
+    ...(faults === undefined ? {} : { faults }),
+  }
+}
+
+export function simulateCase(simulated: Case, seed: number, given?: Given): Promise<Simulated> {
+  return simulate(simulated.topology, optionsOf(simulated, seed, given))
+}
+
+/** What was not kept, and the one command that repeats it with the fewest kinds of fault; undefined when all is well. */
+export async function complaint(simulated: Case, seed: number, given: Given = {}): Promise<string | undefined> {
+  const outcome = await simulateCase(simulated, seed, given)
+  if (outcome.violations.length === 0) return undefined
+  const faults = await shrunk(simulated.topology, optionsOf(simulated, seed, given), outcome)
+  return `${outcome.violations.join('\n')}\n${commandOf(outcome, simulated.name, { faults, settings: given.settings })}`
+}
+
+/** The seeds that one topology has of a run. */
+function seedsOf(simulated: Case): readonly number[] {
+  return Array.from({ length: SEEDS }, (_, i) => FROM + i).filter((seed) => caseOf(seed) === simulated)
+}
+
+/** Registers the test of one topology under its seeds; those that have failed before come first. */
+export function holdsUnderItsSeeds(simulated: Case): void {
+  test(`whatever fails, ${simulated.name} keeps what is promised: ${simulated.about}`, { timeout: PATIENCE_MS }, async () => {
+    const complaints: string[] = []
+    let looks = 0
+    let crashes = 0
+    const again: readonly (Given & { readonly seed: number })[] = kept().filter(({ topology }) => topology === simulated.name)
+    for (const { seed, ...given } of [...again, ...seedsOf(simulated).map((each) => ({ seed: each }))]) {
+      const outcome = await simulateCase(simulated, seed, given)
+      looks += outcome.looks
+      crashes += outcome.crashes
+      if (outcome.violations.length > 0)
+        complaints.push((await complaint(simulated, seed, given)) ?? `seed ${seed} violates only now and then`)
+      if (complaints.length >= TOLD_MAX) break
+    }
+    expect(complaints.join('\n\n')).toBe('')
+    // A world in which nothing goes wrong, or that nobody looks at, would keep any promise.
+    expect(crashes).toBeGreaterThan(0)
+    expect(looks).toBeGreaterThan(0)
+  })
+}
+
+export interface Kept {
+  readonly topology: string
+  readonly seed: number
+  readonly faults?: readonly FaultKind[]
+  readonly settings?: Partial<Settings>
+}
+
+/** Seeds that have found a defect once, each with what it took. */
+export function kept(): readonly Kept[] {
+  const lines = readFileSync(new URL('seeds.txt', import.meta.url), 'utf8').split('\n')
+  return lines.flatMap((line): Kept[] => {
+    const [topology, seed, ...more] = line.replace(/#.*/, '').trim().split(/\s+/)
+    if (topology === undefined || topology === '') return []
+    const one: { topology: string; seed: number; faults?: FaultKind[]; settings?: Partial<Settings> } = { topology, seed: Number(seed) }
+    for (const each of more) {
+      if (each.startsWith('faults=')) one.faults = each.slice('faults='.length).split(',') as FaultKind[]
+      else if (each.startsWith('set=')) one.settings = JSON.parse(each.slice('set='.length)) as Partial<Settings>
+      else throw new TypeError(`seeds.txt: "${each}" in "${line}"`)
+    }
+    const known = (one.faults ?? []).every((kind) => FAULT_KINDS.includes(kind)) && CASES.some(({ name }) => name === topology)
+    if (!known || !Number.isSafeInteger(one.seed)) throw new TypeError(`seeds.txt: "${line}"`)
+    return [one]
+  })
+}

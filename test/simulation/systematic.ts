@@ -1,0 +1,76 @@
+/**
+ * A scripted scenario in which the process dies before event k, for every k: a few facts, from the first start until everything is processed.
+ * Nothing else goes wrong, so each death is the only reason for what follows.
+ */
+import { type Death, type Settings, type Simulated, type SimulateOptions, simulate } from '../../src/testing/simulate.ts'
+import type { NamedBug } from './bugs.ts'
+import type { Case } from './topologies/case.ts'
+
+const FACTS = 5
+const SEED = 1
+const SETTINGS: Omit<Settings, 'guarantee'> = {
+  workers: 1,
+  fsync: 'commit',
+  segmentBytes: 16_384,
+  journalBytes: 16_384,
+  commitIntervalMs: 5,
+  commitBytes: 700,
+  cacheKeys: 4,
+  bufferBytes: 4 * 1024 * 1024,
+  fetchBytes: 4 * 1024 * 1024,
+  turnRecords: 3,
+  sessionMs: 1_500,
+  durableStores: false,
+  activeMs: 150,
+  chunk: 20,
+  replay: false,
+}
+
+export interface Script {
+  readonly simulated: Case
+  readonly guarantee: Settings['guarantee']
+  readonly kind: Death['kind']
+  /** A death before the one at k, so that k runs through what its successor does to get going again. */
+  readonly first?: Death
+  readonly bug?: NamedBug
+}
+
+export interface Systematic {
+  /** Deaths tried, one a run. */
+  readonly deaths: number
+  /** Of the first run that violates: what, and the command that repeats it. */
+  readonly found: { readonly event: number; readonly complaint: string } | undefined
+}
+
+function run({ simulated, guarantee, bug }: Script, deaths: readonly Death[]): Promise<Simulated> {
+  const options: SimulateOptions = {
+    seed: SEED,
+    feed: (random) => simulated.feed(random).slice(0, FACTS),
+    oracle: simulated.oracle,
+    faults: [],
+    settings: { ...SETTINGS, guarantee },
+    deaths,
+    ...(bug === undefined ? {} : { bug: bug.bug }),
+  }
+  return simulate(simulated.topology, options)
+}
+
+/** Runs a script once for every event that it has, and stops at the first violation. */
+export async function dieAtEveryEvent(script: Script): Promise<Systematic> {
+  const before = script.first === undefined ? [] : [script.first]
+  const { events } = await run(script, before)
+  for (let event = (script.first?.event ?? 0) + 1; event <= events; event++) {
+    const deaths: readonly Death[] = [...before, { event, kind: script.kind }]
+    const { violations } = await run(script, deaths)
+    if (violations.length === 0) continue
+    return { deaths: event, found: { event, complaint: `${violations.join('\n')}\n${commandOf(script, deaths)}` } }
+  }
+  return { deaths: events - (script.first?.event ?? 0), found: undefined }
+}
+
+function commandOf({ simulated, guarantee, bug }: Script, deaths: readonly Death[]): string {
+  const at = deaths.map(({ event, kind }) => `${event}${kind === 'power-cut' ? '!' : ''}`).join(',')
+  const set = JSON.stringify({ ...SETTINGS, guarantee })
+  const more = bug === undefined ? '' : ` --bug ${bug.name}`
+  return `npm run simulate -- --seed ${SEED} --topology ${simulated.name} --faults none --facts ${FACTS} --deaths '${at}' --set '${set}'${more} --trace`
+}
