@@ -44,6 +44,12 @@ export interface StateDriver {
    * @throws TidemarkError STORE_LOCKED, STORE_CORRUPT, STORE_IO
    */
   open(id: StateId): Promise<TaskStore>
+  /**
+   * Reads all of a task's state that lies on a disk and compares it with the checksums of the engine, where that has any and does not compare
+   * them at every read. For a tool, while nobody has the state open.
+   * @throws TidemarkError STORE_CORRUPT, STORE_LOCKED, STORE_IO
+   */
+  check?(id: StateId): Promise<void>
   /** Moves damaged state aside (one copy is kept), so that `open` starts empty and restore fills it again. */
   quarantine(id: StateId): Promise<void>
   /** Removes state for good: a generation that was replaced. */

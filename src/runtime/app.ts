@@ -111,13 +111,16 @@ export class App {
 
   /** Whether everything in the logs is processed and committed by the group, and this worker's part of it is on disk. */
   async caughtUp(): Promise<boolean> {
-    if (!this.#worker.settled) return false
+    // A task that is not open yet has nothing on its way either, and nothing that can be read.
+    if (!this.#worker.ready || !this.#worker.settled) return false
     const partitions = this.#partitionsRead()
     const { log } = this.#world
     const committed = await log.committed(groupOf(this.plan.app), partitions)
     if (committed === 'unstable') return false
     const ends = await log.offsets(partitions, 'high')
     const starts = await log.offsets(partitions, 'start')
+    // Once more: while the log was asked, a commit may have been decided whose rows are not on disk yet.
+    if (!this.#worker.ready || !this.#worker.settled) return false
     return partitions.every(
       (partition) => (committed.get(partition) ?? (starts.get(partition) as number)) >= (ends.get(partition) as number),
     )

@@ -8,6 +8,7 @@
 
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { taskName } from '../plan/naming.ts'
+import type { StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import { type PartitionName, partitionName } from '../ports/log.ts'
 import type { TaskStore } from '../ports/store.ts'
@@ -52,7 +53,10 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
   let rows = 0
   for (const stage of plan.stages) {
     const [topic] = stage.changelog === undefined ? [] : await world.log.describe([stage.changelog])
-    if (topic === undefined) continue
+    if (topic === undefined) {
+      problems.push(...(await orphansOf(graph.name, stage, world)))
+      continue
+    }
     for (let partition = 0; partition < stage.partitions; partition++) {
       const where = taskName(stage.name, partition)
       const id = { app: graph.name, stage: stage.name, generation: stage.generation, partition }
@@ -69,6 +73,8 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
           changelogId: topic.id,
           signal,
         }
+        // First: reading on in damaged files may end the process.
+        await world.state.check?.(id)
         const { db } = await openLevel(id, parts, world)
         try {
           rows += await verifyStore(db, layoutsOf(graph, stage), (error) => problems.push({ where, error }), signal)
@@ -91,6 +97,20 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
   )
   const log = await verifyLog(partitions, world, (where, error) => problems.push({ where, error }), signal)
   return { rows, ...log, problems, repaired }
+}
+
+/** State whose changelog is not in the log, which has lost it: a start would refuse what it makes anew. */
+async function orphansOf(app: string, stage: StagePlan, world: World): Promise<Problem[]> {
+  if (stage.changelog === undefined) return []
+  const states = await world.state.list(app)
+  return states
+    .filter((id) => id.stage === stage.name && id.generation === stage.generation)
+    .map(({ partition }) => ({
+      where: taskName(stage.name, partition),
+      error: new TidemarkError('TOPIC_RECREATED', `changelog "${stage.changelog}" is gone, and state that was made from it is not`, {
+        hint: 'Bring the log back, or remove the state folder to begin again from what the log has now.',
+      }),
+    }))
 }
 
 function asProblem(error: unknown): TidemarkError {

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ByteReader } from '../../src/base/bytes.ts'
 import { codeOf, TidemarkError } from '../../src/base/errors.ts'
 import { levelState } from '../../src/drivers/level/index.ts'
-import type { StateDriver } from '../../src/ports/store.ts'
+import type { StateDriver, StateId } from '../../src/ports/store.ts'
 import { BATCH_ID, batchOf, nextOf, tornRows } from './level-batches.ts'
 
 const WRITER = fileURLToPath(new URL('./level-writer.ts', import.meta.url))
@@ -198,6 +199,34 @@ describe('damage', () => {
     }
   })
 
+  it('in the filter or an index of a table is STORE_CORRUPT at the open, wherever a bit flipped: reading on would hide rows, or end the process', async () => {
+    const { name, bytes } = await tableOf(40)
+    for (let at = filterAt(bytes); at < bytes.length - 48; at += 29) {
+      const id = await withFlip(name, bytes, at)
+      expect(await refusal(state.open(id)), `byte ${at} of ${bytes.length}`).toBe('STORE_CORRUPT')
+      expect(await refusal(state.check?.(id) as Promise<void>), `byte ${at}, checked`).toBe('STORE_CORRUPT')
+    }
+  })
+
+  it('anywhere in the blocks of a table is found by a check, and none is where nothing is damaged', async () => {
+    const { name, bytes } = await tableOf(40)
+    await state.check?.(BATCH_ID)
+    for (let at = 0; at < filterAt(bytes); at += 257) {
+      const id = await withFlip(name, bytes, at)
+      expect(await refusal(state.check?.(id) as Promise<void>), `byte ${at} of ${bytes.length}`).toBe('STORE_CORRUPT')
+    }
+  })
+
+  it('is not what half a table is that a killed process left behind: the next open removes it, and loses nothing', async () => {
+    const { bytes } = await tableOf(40)
+    await writeFile(join(path, '000999.ldb'), bytes.subarray(0, bytes.length / 2))
+    await state.check?.(BATCH_ID)
+    await writeFile(join(path, '000999.ldb'), bytes.subarray(0, bytes.length / 2))
+    const store = await state.open(BATCH_ID)
+    expect(nextOf(store)).toBe(40)
+    await store.close()
+  })
+
   it('in CURRENT is STORE_CORRUPT, wherever a bit flipped, and never a failure of the disk', async () => {
     await filled(3, 20)
     const bytes = await readFile(join(path, 'CURRENT'))
@@ -329,3 +358,32 @@ describe('options', () => {
     expect(() => levelState({ folder, cacheBytes: -1 })).toThrow(/"cacheBytes"/)
   })
 })
+
+/** Batches in one table, which an open makes of what a close left in the write-ahead file. */
+async function tableOf(batches: number): Promise<{ readonly name: string; readonly bytes: Buffer }> {
+  await filled(batches, 20)
+  await (await state.open(BATCH_ID)).close()
+  const name = (await readdir(path)).find((each) => each.endsWith('.ldb')) as string
+  return { name, bytes: await readFile(join(path, name)) }
+}
+
+/** Where the filter of a table begins: the meta-index, which the last 48 bytes name, ends its one entry with that. */
+function filterAt(table: Buffer): number {
+  const footer = new ByteReader(table, table.length - 48, table.length)
+  const from = footer.uvarint()
+  const meta = table.subarray(from, from + footer.uvarint())
+  const name = 'filter.leveldb.BuiltinBloomFilter2'
+  const at = meta.indexOf(name) + name.length
+  return new ByteReader(meta, at, meta.length).uvarint()
+}
+
+/** A copy of the state with one bit flipped in a table. */
+async function withFlip(name: string, bytes: Buffer, at: number): Promise<StateId> {
+  const id = { ...BATCH_ID, partition: at + 1 }
+  const copy = join(folder, 'shop', 'orders-g3', String(id.partition))
+  await cp(path, copy, { recursive: true })
+  const flipped = Buffer.from(bytes)
+  flipped[at] = (flipped[at] as number) ^ (1 << (at % 8))
+  await writeFile(join(copy, name), flipped)
+  return id
+}

@@ -388,3 +388,13 @@ describe('a bit flipped in a segment of the log', () => {
     await run.close()
   })
 })
+
+test('state whose log is gone is found by verify', async () => {
+  const before = await filled()
+  await before.close()
+  const { clock, state, schemas } = before
+  const run = harness(sums, { after: { clock, state, schemas, disk: harness(sums).disk } })
+  const { problems } = await run.verify()
+  expect(problems.map(({ where, error }) => [where, error.code])).toEqual([['all/0', 'TOPIC_RECREATED']])
+  await run.close()
+})

@@ -1,6 +1,7 @@
 /** The retail topology stopped, killed and started again: its feed goes on where it was, and every fact is applied once. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { execPath } from 'node:process'
 import { createInterface } from 'node:readline'
@@ -56,6 +57,19 @@ async function killedAt(dir: string, rows: number): Promise<void> {
   const [, signal] = (await ended) as [number | null, NodeJS.Signals | null]
   expect([signal, seen < 10_000]).toEqual(['SIGKILL', true])
 }
+
+test('state that has to be restored is restored before it is said that everything is applied', async () => {
+  await inFolder(async (folder) => {
+    const dir = join(folder, 'data')
+    const csv = csvIn(folder, ['1,85123A,HEART,6,2010-12-01 08:26:00,2.55,7,UK'])
+    const { facts } = await whole(dir, { csv })
+    rmSync(join(dir, 'state'), { recursive: true })
+    const session = await Session.begin(dir, { csv })
+    while (!(await session.running.caughtUp())) await new Promise((resolve) => setImmediate(resolve))
+    expect([await session.factsInRows(), session.running.app.ready]).toEqual([facts, true])
+    await session.close()
+  })
+})
 
 test('another file or another seed is refused on a used folder, and leaves it as it was', async () => {
   await inFolder(async (folder) => {
