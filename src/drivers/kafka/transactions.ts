@@ -10,7 +10,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import type { GroupPositions, PartitionName } from '../../ports/log.ts'
 import { topicPartition } from '../../ports/log.ts'
 import { type Cluster, type CoordinatorKind, TRANSACTION_COORDINATOR } from './cluster.ts'
-import { brokerError, isCoordinatorMoved, isExpelled, isFenced, LinkLost, unreachable, writerError } from './failures.ts'
+import { brokerError, fencedError, isCoordinatorMoved, isExpelled, isFenced, LinkLost, unreachable, writerError } from './failures.ts'
 import { commitRejected, committedTopics, firstError, GROUP, positionsError } from './positions.ts'
 import type { Session } from './producer.ts'
 import { addOffsetsToTxn } from './wire/add-offsets-to-txn.ts'
@@ -128,8 +128,8 @@ export class Transactions {
       const { error, topics } = refused
       if (error === E.NONE) return undefined
       if (isExpelled(error)) return { kind: 'rejected', error: commitRejected({ group, identity, positions: positions.positions }, error) }
-      if (isFenced(error)) return { kind: 'fenced', error: writerError('commit for', id, error) }
-      if (error === E.INVALID_TXN_STATE || error === E.TRANSACTION_ABORTABLE) return { kind: 'aborted', error: this.aborted(error) }
+      if (wasEnded(error)) return { kind: 'fenced', error: fencedError(id, error) }
+      if (error === E.TRANSACTION_ABORTABLE) return { kind: 'aborted', error: this.aborted(error) }
       return { kind: 'aborted', error: positionsError(group, topics, error) }
     } catch (error) {
       if (error instanceof TidemarkError) return { kind: error.code === 'WRITER_FENCED' ? 'fenced' : 'aborted', error }
@@ -211,8 +211,8 @@ export class Transactions {
       }
       if (isCoordinatorMoved(error) || error === E.CONCURRENT_TRANSACTIONS || error === E.REQUEST_TIMED_OUT) doubtful = true
       if (doubtful) return { kind: 'in-doubt', error: inDoubt(id, brokerError(`end a transaction of writer "${id}"`, error)) }
-      if (isFenced(error)) return { kind: 'fenced', error: writerError('commit for', id, error) }
-      if (error === E.INVALID_TXN_STATE || error === E.TRANSACTION_ABORTABLE) return { kind: 'aborted', error: this.aborted(error) }
+      if (wasEnded(error)) return { kind: 'fenced', error: fencedError(id, error) }
+      if (error === E.TRANSACTION_ABORTABLE) return { kind: 'aborted', error: this.aborted(error) }
       return { kind: 'aborted', error: writerError('commit for', id, error) }
     }
   }
@@ -238,6 +238,11 @@ export class Transactions {
       await cluster.pause(attempt, BUSY_MS_MAX)
     }
   }
+}
+
+/** Not by us: the next writer of the id did it, or the coordinator, for want of time. Which of them, the broker does not say reliably. */
+function wasEnded(error: number): boolean {
+  return isFenced(error) || error === E.INVALID_TXN_STATE
 }
 
 function isOver(error: TidemarkError): boolean {
