@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/kafka/global-setup.ts'],
     typecheck: { enabled: false },
     // Two cores: more workers than that only lengthen the slowest file.
     maxWorkers: 2,

@@ -122,7 +122,7 @@ function pomOf(jars: readonly Jar[]): string {
       `<artifactItem><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></artifactItem>`,
   )
   const [group, artifact] = COPY_PLUGIN.split(':') as [string, string]
-  return `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  return `<project>
 <modelVersion>4.0.0</modelVersion><groupId>tidemark</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
 <build><plugins><plugin><groupId>${group}</groupId><artifactId>${artifact}</artifactId><configuration><artifactItems>
 ${items.join('\n')}

@@ -16,7 +16,7 @@ import { jarsOf } from './jars.ts'
 import { javaOf } from './java.ts'
 import { loggingIn } from './logging.ts'
 import { type KafkaNode, LocalNode } from './node.ts'
-import { freePorts, HOST } from './ports.ts'
+import { freePorts, HOST, portFree } from './ports.ts'
 import { bootstrapFile, brokerCommand, classArchive, clusterOf, formatData, type KafkaKit, kafkaId } from './prepare.ts'
 import { removeAtEnd } from './process.ts'
 import { type NodePorts, propertiesOf, propertiesText } from './properties.ts'
@@ -40,6 +40,8 @@ export interface KafkaOptions {
   readonly port?: number
   /** Keeps the data in this folder from one start to the next, with the same version and number of nodes. Default a temporary folder. */
   readonly folder?: string
+  /** Begins `folder` anew, without what earlier starts left in it. Default false. */
+  readonly fresh?: boolean
 }
 
 export interface KafkaCluster {
@@ -55,6 +57,8 @@ export interface KafkaCluster {
   /** The proxy in front of each node. Empty without `proxy`. */
   readonly proxies: readonly FaultProxy[]
   readonly clusterId: string
+  /** Where it keeps its data. */
+  readonly folder: string
   /** What clients need beside a login. Nothing without `security`. */
   readonly security: SecuredAccess | undefined
   /** Ends all nodes, and removes the data unless `folder` named where to keep it. */
@@ -67,7 +71,7 @@ const PORT_TAKEN = /Address already in use/
 
 /**
  * Starts a cluster and waits until every node serves.
- * @throws TidemarkError OPTION_INVALID; TEST_BROKER_UNAVAILABLE when Java, Maven or the jars cannot be had; TEST_BROKER_FAILED when a broker
+ * @throws TidemarkError OPTION_INVALID, also for a port that is taken; TEST_BROKER_UNAVAILABLE when Java, Maven or the jars cannot be had; TEST_BROKER_FAILED when a broker
  *   ends or does not answer, with the end of its log
  * @example
  * const kafka = await startKafka({ nodes: 3 })
@@ -80,22 +84,26 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
   const java = await javaOf(KAFKA_ARTIFACTS[version].javaMin)
   const kit: KafkaKit = { version, java, jars: await jarsOf(version) }
   for (let starts = 1; ; starts++) {
+    await requirePorts(options)
     try {
       return await startOnce(kit, options)
     } catch (error) {
       const taken = error instanceof TidemarkError && PORT_TAKEN.test(error.detail ?? '')
-      if (!taken || options.port !== undefined || starts === STARTS_MAX) throw error
+      if (!taken || starts === STARTS_MAX) throw error
     }
   }
 }
 
-function check({ version, nodes = 1, security, proxy = false }: KafkaOptions): void {
+function check({ version, nodes = 1, security, proxy = false, port }: KafkaOptions): void {
   if (version !== undefined && !KAFKA_VERSIONS.includes(version)) {
     throw new TidemarkError('OPTION_INVALID', `there is no Kafka ${version} to start`, {
       hint: `There are ${KAFKA_VERSIONS.join(' and ')}.`,
     })
   }
   if (nodes !== 1 && nodes !== 3) throw new TidemarkError('OPTION_INVALID', `a test cluster has 1 or 3 nodes, not ${String(nodes)}`)
+  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port + nodes <= 65_536)) {
+    throw new TidemarkError('OPTION_INVALID', `${port} is not a port that ${nodes} nodes can begin with`)
+  }
   if (security !== undefined) checkSecurity(security)
   if (security !== undefined && proxy) {
     throw new TidemarkError('OPTION_INVALID', 'a fault proxy reads what passes, and a secured cluster encrypts it', {
@@ -104,11 +112,24 @@ function check({ version, nodes = 1, security, proxy = false }: KafkaOptions): v
   }
 }
 
+/** @throws TidemarkError OPTION_INVALID when somebody listens on a port that was asked for */
+async function requirePorts({ port, nodes = 1 }: KafkaOptions): Promise<void> {
+  if (port === undefined) return
+  for (let own = port; own < port + nodes; own++) {
+    if (await portFree(own)) continue
+    throw new TidemarkError('OPTION_INVALID', `port ${own} is taken, or not a port that this user may listen on`, {
+      hint: 'Leave out "port" to get one that is free.',
+    })
+  }
+}
+
 async function startOnce(kit: KafkaKit, options: KafkaOptions): Promise<KafkaCluster> {
-  const home = await openHome(options.folder)
+  const home = await openHome(options.folder, options.fresh ?? false)
   const proxies: FaultProxy[] = []
   const nodes: LocalNode[] = []
-  const stop = async (): Promise<void> => {
+  let stopped: Promise<void> | undefined
+  const stop = (): Promise<void> => (stopped ??= end())
+  const end = async (): Promise<void> => {
     // What is thrown away need not be put in order first.
     await Promise.all(nodes.map((node) => (options.folder === undefined ? node.kill() : node.stop())))
     await Promise.all(proxies.map((proxy) => proxy.close()))
@@ -118,20 +139,20 @@ async function startOnce(kit: KafkaKit, options: KafkaOptions): Promise<KafkaClu
     const count = options.nodes ?? 1
     if (options.proxy === true) for (let id = 1; id <= count; id++) proxies.push(await faultProxy())
     const ports = await choosePorts(count, proxies, options.port)
-    const secured = options.security === undefined ? undefined : await securityOf(kit.java, home.folder, options.security)
-    const bootstrap = await bootstrapFile(kit, home.folder, { features: options.features ?? {}, users: options.security?.users ?? {} })
+    const { security, features = {}, config = {} } = options
+    const [secured, bootstrap, archive] = await Promise.all([
+      security === undefined ? undefined : securityOf(kit.java, home.folder, security),
+      bootstrapFile(kit, home.folder, { features, users: security?.users ?? {} }),
+      classArchive(kit),
+    ])
     const clusterId = (await clusterOf(dataOf(home.folder, 1))) ?? kafkaId()
-    const archive = await classArchive(kit)
     for (const [place, own] of ports.entries()) {
       const id = place + 1
-      const folder = join(home.folder, `node-${id}`)
+      const folder = join(home.folder, nodeFolder(id))
       const dataFolder = dataOf(home.folder, id)
       if ((await clusterOf(dataFolder)) === undefined) await formatData(dataFolder, { id, clusterId }, bootstrap)
       const properties = join(folder, 'server.properties')
-      await writeFile(
-        properties,
-        propertiesText(propertiesOf({ id, ports, dataFolder, security: secured?.properties, config: options.config ?? {} })),
-      )
+      await writeFile(properties, propertiesText(propertiesOf({ id, ports, dataFolder, security: secured?.properties, config })))
       const flags = [count === 1 ? '-Xmx512m' : '-Xmx256m', await loggingIn(folder, kit.version)]
       if (archive !== undefined) flags.push(`-XX:SharedArchiveFile=${archive}`)
       const command = brokerCommand(kit, { flags, properties })
@@ -151,6 +172,7 @@ async function startOnce(kit: KafkaKit, options: KafkaOptions): Promise<KafkaClu
       nodes,
       proxies,
       clusterId,
+      folder: home.folder,
       security: secured?.access,
       stop,
     }
@@ -161,7 +183,11 @@ async function startOnce(kit: KafkaKit, options: KafkaOptions): Promise<KafkaClu
 }
 
 function dataOf(home: string, id: number): string {
-  return join(home, `node-${id}`, 'data')
+  return join(home, nodeFolder(id), 'data')
+}
+
+function nodeFolder(id: number): string {
+  return `node-${id}`
 }
 
 async function choosePorts(count: number, proxies: readonly FaultProxy[], first: number | undefined): Promise<readonly NodePorts[]> {
@@ -184,7 +210,7 @@ interface Home {
 }
 
 /** A temporary folder that goes when it is left or this process is gone, or one that stays and is used by one process at a time. */
-async function openHome(kept: string | undefined): Promise<Home> {
+async function openHome(kept: string | undefined, fresh: boolean): Promise<Home> {
   if (kept === undefined) {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-kafka-'))
     const endWatch = removeAtEnd(folder)
@@ -205,5 +231,7 @@ async function openHome(kept: string | undefined): Promise<Home> {
     if (codeOf(error) !== 'LOG_LOCKED') throw error
     throw new TidemarkError('TEST_BROKER_FAILED', 'another process runs a broker over this folder', { detail: folder, cause: error })
   }
+  // Only who has the lock may: under a running broker nothing is taken away.
+  if (fresh) for (const id of [1, 2, 3]) await rm(join(folder, nodeFolder(id)), { recursive: true, force: true })
   return { folder, leave: () => lock.release() }
 }

@@ -74,7 +74,8 @@ export function propertiesOf({ id, ports, dataFolder, security, config }: NodeSe
     'group.initial.rebalance.delay.ms': '0',
     'group.min.session.timeout.ms': '500',
     'transaction.abort.timed.out.transaction.cleanup.interval.ms': '500',
-    'broker.session.timeout.ms': '4000',
+    // How soon a dead node is noticed. A node alone that was killed has to outwait its own earlier session before it may serve again.
+    'broker.session.timeout.ms': ports.length === 1 ? '2000' : '4000',
     'broker.heartbeat.interval.ms': '500',
     'log.cleaner.backoff.ms': '500',
     'log.initial.task.delay.ms': '500',

@@ -33,6 +33,12 @@ interface Passing {
 /** A sender is made to wait while more than this is under way. */
 const UNDER_WAY_BYTES_MAX = 32 * 1024 * 1024
 
+const SIZE_BYTES = 4
+/** The correlation id of a response; with less it is not Kafka that talks, and the connection is cut. */
+const HEADER_BYTES_MIN = 4
+/** Up to the correlation id of a request. What is shorter the broker refuses itself. */
+const REQUEST_BYTES_MIN = 12
+
 export class Lane<C extends { cut(): void }> {
   delayMs = 0
   shut = false
@@ -42,7 +48,9 @@ export class Lane<C extends { cut(): void }> {
   readonly #shared: LaneShared<C>
   readonly #queue: Passing[] = []
   #bytes = 0
-  #partial: Buffer = Buffer.alloc(0)
+  #pieces: Buffer[] = []
+  #gathered = 0
+  #wanted = SIZE_BYTES
   #passing = false
   #silent = false
   #wake = (): void => {}
@@ -71,12 +79,25 @@ export class Lane<C extends { cut(): void }> {
       this.#push(bytes)
       return
     }
-    this.#partial = Buffer.concat([this.#partial, bytes])
-    for (;;) {
-      const size = this.#partial.length < 4 ? Number.POSITIVE_INFINITY : 4 + this.#partial.readInt32BE(0)
-      if (this.#partial.length < size) return
-      this.#push(this.#partial.subarray(0, size))
-      this.#partial = this.#partial.subarray(size)
+    this.#pieces.push(bytes)
+    this.#gathered += bytes.length
+    while (this.#gathered >= this.#wanted) {
+      // Put together once a frame, not once a piece: a fetch of megabytes comes in hundreds.
+      const all = Buffer.concat(this.#pieces)
+      this.#pieces = [all]
+      if (this.#wanted === SIZE_BYTES) {
+        const size = all.readInt32BE(0)
+        if (size < HEADER_BYTES_MIN) {
+          this.#shared.connection.cut()
+          return
+        }
+        this.#wanted = SIZE_BYTES + size
+        continue
+      }
+      this.#push(all.subarray(0, this.#wanted))
+      this.#pieces = [all.subarray(this.#wanted)]
+      this.#gathered -= this.#wanted
+      this.#wanted = SIZE_BYTES
     }
   }
 
@@ -157,6 +178,7 @@ export class Lane<C extends { cut(): void }> {
   /** The trap that a frame springs. Each that fits counts it. */
   #trapOf(frame: Buffer): Trapped<C> | undefined {
     const request = this.#direction === 'toBroker'
+    if (request && frame.length < REQUEST_BYTES_MIN) return undefined
     // size, api key, version, correlation id, ... or size, correlation id, ...
     const correlation = frame.readInt32BE(request ? 8 : 4)
     const apiKey = request ? frame.readInt16BE(4) : this.#shared.asked.get(correlation)
