@@ -80,14 +80,18 @@ function allEnded(kafka: KafkaCluster): Promise<void> {
 
 function whatNext(kafka: KafkaCluster): string {
   const brokers = kafka.brokers.join(',')
+  const pid = kafka.nodes[0]?.pid
   const nodes = kafka.nodes.map(({ id, port, pid }) => `  node ${id}  127.0.0.1:${port}  process ${pid}`)
   return [
     `Kafka ${kafka.version} serves ${brokers}`,
     ...nodes,
     '',
     'Try next, in another terminal:',
-    `  TIDEMARK_TEST_BROKERS=${brokers} npm test                the tests of the driver on this Kafka`,
-    `  kill -9 ${kafka.nodes[0]?.pid}                                            what your application says when a broker dies`,
+    '  the tests of the driver on this Kafka',
+    `    TIDEMARK_TEST_BROKERS=${brokers} npm test`,
+    '  what your application says when a broker dies, or hangs (and -CONT to wake it)',
+    `    kill -9 ${pid}`,
+    `    kill -STOP ${pid}`,
     '',
     'No topic makes itself here. Ctrl-C stops it; the data stays in .kafka/ until --fresh.',
   ].join('\n')
