@@ -1,6 +1,6 @@
 /**
  * What consumers put into JoinGroup and SyncGroup, so that Kafka's own tools can show who reads what. The bytes are classic, and begin with
- * their version. We write subscription 3 and assignment 1, and read every version: a later one may only add fields at the end, which are
+ * their version. We write version 3 of both, as Kafka's own client does, and read every version: a later one may only add fields at the end, which are
  * left alone.
  *
  *   subscription => version:int16 topics:[string] userData:bytes? owned:[topic:string [partition:int32]] (1) generationId:int32 (2)
@@ -14,7 +14,7 @@ import { array, int32, nullableBytes, nullableString, type Shape, since, string,
 export const CONSUMER_PROTOCOL_TYPE = 'consumer'
 const SUBSCRIPTION_VERSION = 3
 /** Its versions differ in number only. */
-const ASSIGNMENT_VERSION = 1
+const ASSIGNMENT_VERSION = 3
 
 export interface Subscription {
   readonly topics: readonly string[]

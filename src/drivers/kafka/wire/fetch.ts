@@ -67,7 +67,7 @@ export interface FetchPartition {
   readonly records: Buffer | null
   /** The log was truncated below `fetchOffset`: this epoch ends there. */
   readonly divergingEpoch: { readonly epoch: number; readonly endOffset: number } | undefined
-  /** With 6, 74: who leads instead. */
+  /** Who leads instead. Brokers fill it in from version 16 on, so ask Metadata. */
   readonly currentLeader: CurrentLeader | undefined
   readonly snapshotId: { readonly endOffset: number; readonly epoch: number } | undefined
 }

@@ -4,8 +4,6 @@
  *   request  => size:int32 apiKey:int16 apiVersion:int16 correlationId:int32 clientId:nullable classic string tags body   (header 2)
  *   response => size:int32 correlationId:int32 tags body   (header 1; ApiVersions has no tags here, header 0, so that an old broker's
  *               answer can be read before anybody knows how old it is)
- *
- * A transport that writes the first five fields itself (kafkajs does, as header 1) takes `encodeBody`.
  */
 import type { Api } from './api.ts'
 import { WireReader, WireWriter } from './bytes.ts'
@@ -46,14 +44,6 @@ export function encodeRequestParts<Request>(
   request: Request,
 ): Buffer[] {
   return requestWriter(api, version, correlationId, clientId, request).parts()
-}
-
-/** The tags of the header and the body: what follows the client id. */
-export function encodeBody<Request>(api: Api<Request, unknown>, version: number, request: Request): Buffer {
-  const writer = new WireWriter()
-  writer.uvarint(0)
-  api.encode(request, version, writer)
-  return writer.bytes()
 }
 
 /**

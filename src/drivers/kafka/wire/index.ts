@@ -10,6 +10,7 @@ export {
   type FinalizedFeature,
   type SupportedFeature,
 } from './api-versions.ts'
+export { APIS } from './apis.ts'
 export { NO_UUID, WireReader, WireWriter } from './bytes.ts'
 export {
   CONSUMER_PROTOCOL_TYPE,
@@ -102,7 +103,6 @@ export {
   correlationIdOf,
   decodeRequest,
   decodeResponse,
-  encodeBody,
   encodeRequest,
   encodeRequestParts,
   encodeResponse,
