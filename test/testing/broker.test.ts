@@ -140,13 +140,16 @@ describeUnless(reason, 'three brokers', () => {
     try {
       await write(client(kafka.brokers), 'a')
       const leader = await leaderOf(client(kafka.brokers))
+      const left = kafka.nodes.filter(({ id }) => id !== leader)
+      const serving = async (count: number): Promise<boolean> => (await probe(HOST, (left[0] as KafkaNode).port))?.nodes.length === count
       await kafka.nodes[leader - 1]?.kill()
-      await write(client(kafka.brokers), 'b')
-      expect(await leaderOf(client(kafka.brokers))).not.toBe(leader)
-      expect(await written(client(kafka.brokers))).toBe(2)
+      await until(() => serving(2))
+      const two = client(left.map(({ port }) => `${HOST}:${port}`))
+      await write(two, 'b')
+      expect(await leaderOf(two)).not.toBe(leader)
+      expect(await written(two)).toBe(2)
       await kafka.nodes[leader - 1]?.start()
-      const other = kafka.nodes.find(({ id }) => id !== leader) as KafkaNode
-      await until(async () => (await probe(HOST, other.port))?.nodes.length === 3)
+      await until(() => serving(3))
     } finally {
       await kafka.stop()
     }

@@ -90,7 +90,9 @@ ${more}
   })
 
   it('are of no use without Java, or with one that is too old', async () => {
-    expect(await why({ JAVA_HOME: join(folder, 'nowhere') })).toMatch(/needs Java, and there is none There is no .*java. hint: Install Java 17/)
+    expect(await why({ JAVA_HOME: join(folder, 'nowhere') })).toMatch(
+      /needs Java, and there is none There is no .*java. hint: Install Java 17/,
+    )
     await rm(join(programs, 'java'))
     await writeFile(join(programs, 'java'), '#!/bin/sh\necho \'openjdk version "1.8.0_402"\' >&2\n')
     await chmod(join(programs, 'java'), 0o755)
