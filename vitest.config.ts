@@ -8,6 +8,8 @@ export default defineConfig({
     // Two cores: more workers than that only lengthen the slowest file.
     maxWorkers: 2,
     testTimeout: 60_000,
+    // A hook may start a broker, on a machine that others use too.
+    hookTimeout: 60_000,
     passWithNoTests: false,
   },
 })

@@ -8,10 +8,10 @@
 import type { Clock, Random } from '../../ports/clock.ts'
 import { topicPartition } from '../../ports/log.ts'
 import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
-import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { type BrokerAddress, Lane, type LinkOptions, type SendOptions } from './transport.ts'
 import type { Api } from './wire/api.ts'
 import type { ApiVersionsResponse } from './wire/api-versions.ts'
+import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { findCoordinator, GROUP_COORDINATOR, TRANSACTION_COORDINATOR } from './wire/find-coordinator.ts'
 import { type MetadataResponse, type MetadataTopic, metadata } from './wire/metadata.ts'
 
@@ -344,11 +344,7 @@ export class Cluster {
    * @throws LinkLost without `again`, or when the deadline is over
    * @throws TidemarkError as `coordinator` and `Lane.send`
    */
-  async askCoordinator<Request, Response>(
-    kind: CoordinatorKind,
-    key: string,
-    call: CoordinatorCall<Request, Response>,
-  ): Promise<Response> {
+  async askCoordinator<Request, Response>(kind: CoordinatorKind, key: string, call: CoordinatorCall<Request, Response>): Promise<Response> {
     const { api, request, errorOf, again, purpose = DATA, patienceMs = PATIENCE_MS, timeoutMs = REQUEST_MS, version } = call
     const until = this.clock.mono() + patienceMs
     for (let attempt = 0; ; attempt++) {

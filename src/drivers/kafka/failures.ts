@@ -6,7 +6,6 @@ import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { Api } from './wire/api.ts'
 import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
 
-
 /** A partition moved, or its leader is not ready: ask who leads, and send the same again. */
 const MOVED: ReadonlySet<number> = new Set([
   E.UNKNOWN_TOPIC_OR_PARTITION,
@@ -180,7 +179,10 @@ export function connectionFailure({ broker, stage, sasl, tls, cause }: Connectio
   }
   if (stage === 'connect') return new LinkLost(`connecting to ${broker}`, false, cause)
   // The broker gives no reason when it closes a socket: a client without login or TLS looks like noise to it.
-  const why = tls || sasl !== undefined ? 'Is this the port of a listener with these settings?' : 'Does this listener want TLS ("ssl") or a login ("sasl"), or is it no port of Kafka?'
+  const why =
+    tls || sasl !== undefined
+      ? 'Is this the port of a listener with these settings?'
+      : 'Does this listener want TLS ("ssl") or a login ("sasl"), or is it no port of Kafka?'
   return new LinkLost(`${broker} closed the connection, or did not answer in the protocol of Kafka. ${why}`, false, cause)
 }
 

@@ -12,7 +12,13 @@ import type { Cluster, Purpose } from './cluster.ts'
 import { closedError, groupError, LinkLost } from './failures.ts'
 import { GROUP } from './positions.ts'
 import type { Api } from './wire/api.ts'
-import { CONSUMER_PROTOCOL_TYPE, decodeAssignment, decodeSubscription, encodeAssignment, encodeSubscription } from './wire/consumer-protocol.ts'
+import {
+  CONSUMER_PROTOCOL_TYPE,
+  decodeAssignment,
+  decodeSubscription,
+  encodeAssignment,
+  encodeSubscription,
+} from './wire/consumer-protocol.ts'
 import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
 import { heartbeat } from './wire/heartbeat.ts'
 import { type JoinGroupMember, type JoinGroupResponse, joinGroup } from './wire/join-group.ts'
@@ -182,7 +188,9 @@ export class KafkaMembership implements Membership {
     // No broker answers: as a member it may be alive all the same, so nothing is given up before somebody says so.
     if (error instanceof LinkLost || (error instanceof TidemarkError && error.code === 'BROKER_UNREACHABLE')) return
     const failure =
-      error instanceof TidemarkError ? error : new TidemarkError('MEMBER_LOST', `group "${this.options.group}": ${messageOf(error)}`, { cause: error })
+      error instanceof TidemarkError
+        ? error
+        : new TidemarkError('MEMBER_LOST', `group "${this.options.group}": ${messageOf(error)}`, { cause: error })
     this.lose(failure)
     this.finish(failure)
   }
@@ -432,7 +440,11 @@ function nonceBytes(nonce: number): Buffer {
 
 function toMember({ memberId, instanceId, metadata }: JoinGroupMember): GroupMember {
   const { userData } = decodeSubscription(metadata)
-  return { member: memberId, instance: instanceId ?? undefined, userData: userData === null ? Buffer.alloc(0) : userData.subarray(NONCE_BYTES) }
+  return {
+    member: memberId,
+    instance: instanceId ?? undefined,
+    userData: userData === null ? Buffer.alloc(0) : userData.subarray(NONCE_BYTES),
+  }
 }
 
 function bytesOf({ partitions, userData }: Assignment): Buffer {

@@ -8,7 +8,7 @@ import type { LogDriver } from '../../ports/log.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../ports/record-batch/index.ts'
 import { KafkaClient } from './client.ts'
 import { Cluster } from './cluster.ts'
-import { type Sasl, saslOf, type Ssl, sslOf } from './security.ts'
+import { type Sasl, type Ssl, saslOf, sslOf } from './security.ts'
 import type { BrokerAddress } from './transport.ts'
 
 export { KAFKA_MANIFEST } from './client.ts'

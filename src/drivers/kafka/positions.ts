@@ -92,8 +92,7 @@ export function positionsError(group: string, topics: readonly TopicResults[], e
 }
 
 export function commitRejected({ group, identity }: GroupPositions, error: number): TidemarkError {
-  const who =
-    identity === undefined ? 'A commit without a member' : `Member ${identity.member} of generation ${identity.generation}`
+  const who = identity === undefined ? 'A commit without a member' : `Member ${identity.member} of generation ${identity.generation}`
   return new TidemarkError('COMMIT_REJECTED', `group "${group}" refuses a commit of a former owner`, {
     detail: `${who}: the broker answered ${kafkaError(error).name}.`,
   })

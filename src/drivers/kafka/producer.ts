@@ -278,7 +278,9 @@ export class Producer {
         return brokerError(`take a record for ${track.name}`, error, message)
       case E.OUT_OF_ORDER_SEQUENCE_NUMBER:
       case E.UNKNOWN_PRODUCER_ID:
-        return new TidemarkError('SEQUENCE_BROKEN', `a batch for ${track.name} does not follow the one before it`, { detail: message ?? undefined })
+        return new TidemarkError('SEQUENCE_BROKEN', `a batch for ${track.name} does not follow the one before it`, {
+          detail: message ?? undefined,
+        })
       case E.INVALID_TXN_STATE:
       case E.TRANSACTION_ABORTABLE:
         return new TidemarkError('COMMIT_ABORTED', `the broker ended the transaction that ${track.name} was written in`, {

@@ -213,7 +213,12 @@ export class KafkaReader implements Reader {
     for (const [node, of] of byNode) void this.fetch(node, of, waitMs, Math.max(1, Math.floor(this.bytes / byNode.size)))
   }
 
-  private async fetch(node: number, of: readonly { track: Track; leader: PartitionLeader }[], waitMs: number, bytes: number): Promise<void> {
+  private async fetch(
+    node: number,
+    of: readonly { track: Track; leader: PartitionLeader }[],
+    waitMs: number,
+    bytes: number,
+  ): Promise<void> {
     const { cluster, options } = this
     const sentAt = cluster.clock.mono()
     const tracks = new Map(of.map(({ track }) => [track.name, track]))
@@ -273,7 +278,8 @@ export class KafkaReader implements Reader {
       track.misses = 0
       this.decode(track, answer, sentAt)
     } else if (error === E.OFFSET_OUT_OF_RANGE || error === E.NONE) void this.measure(track, answer.divergingEpoch?.endOffset)
-    else if (error === E.UNKNOWN_TOPIC_OR_PARTITION || error === E.UNKNOWN_TOPIC_ID || error === E.INCONSISTENT_TOPIC_ID || isMoved(error)) track.lost = true
+    else if (error === E.UNKNOWN_TOPIC_OR_PARTITION || error === E.UNKNOWN_TOPIC_ID || error === E.INCONSISTENT_TOPIC_ID || isMoved(error))
+      track.lost = true
     else this.answer(track, { kind: 'failed', partition: track.name, error: topicError('read', 'read', track.topic, error) })
   }
 

@@ -64,7 +64,10 @@ export async function saslOf(sasl: Sasl | undefined): Promise<Readonly<Record<st
   const password =
     passwordFile === undefined ? env[passwordEnv as string] : (await file('sasl.passwordFile', passwordFile)).replace(/\r?\n$/, '')
   if (password === undefined || password === '') {
-    throw new TidemarkError('OPTION_INVALID', `there is no password in ${passwordFile === undefined ? `variable ${passwordEnv}` : passwordFile}`)
+    throw new TidemarkError(
+      'OPTION_INVALID',
+      `there is no password in ${passwordFile === undefined ? `variable ${passwordEnv}` : passwordFile}`,
+    )
   }
   return { mechanism, username, password }
 }

@@ -90,10 +90,14 @@ async function create(cluster: Cluster, specs: readonly TopicSpec[], replication
     if (error === E.REQUEST_TIMED_OUT || error === E.NOT_CONTROLLER || error === E.THROTTLING_QUOTA_EXCEEDED) continue
     if (error === E.TOPIC_AUTHORIZATION_FAILED || error === E.CLUSTER_AUTHORIZATION_FAILED) throw missingRight('create', `topic "${name}"`)
     if (error === E.INVALID_REPLICATION_FACTOR) {
-      throw new TidemarkError('OPTION_INVALID', `topic "${name}" cannot have ${replication < 0 ? 'the default number of' : replication} copies`, {
-        detail: errorMessage ?? undefined,
-        hint: 'Set "replication" to at most the number of brokers.',
-      })
+      throw new TidemarkError(
+        'OPTION_INVALID',
+        `topic "${name}" cannot have ${replication < 0 ? 'the default number of' : replication} copies`,
+        {
+          detail: errorMessage ?? undefined,
+          hint: 'Set "replication" to at most the number of brokers.',
+        },
+      )
     }
     throw brokerError(`make topic "${name}"`, error, errorMessage)
   }

@@ -58,7 +58,9 @@ export async function openSession(cluster: Cluster, id: string, timeoutMs: numbe
         // Once more only raises the epoch once more.
         again: true,
       })
-      .catch((lost: unknown) => Promise.reject(lost instanceof LinkLost ? unreachable(`open writer "${id}"`, 'its coordinator', lost) : lost))
+      .catch((lost: unknown) =>
+        Promise.reject(lost instanceof LinkLost ? unreachable(`open writer "${id}"`, 'its coordinator', lost) : lost),
+      )
     if (error === E.NONE) return { producerId, producerEpoch }
     if (error === E.INVALID_TRANSACTION_TIMEOUT) {
       throw new TidemarkError('OPTION_INVALID', 'transactionMs is longer than the brokers allow', {
@@ -116,7 +118,9 @@ export class Transactions {
       if (protocol === 1) {
         await this.busy(async () => {
           const request = { transactionalId: id, ...session, groupId: group }
-          return (await cluster.askCoordinator(TRANSACTION, id, { api: addOffsetsToTxn, request, errorOf: (answer) => answer.error, again: true })).error
+          return (
+            await cluster.askCoordinator(TRANSACTION, id, { api: addOffsetsToTxn, request, errorOf: (answer) => answer.error, again: true })
+          ).error
         })
       }
       let refused = await this.commitOffsets(session, positions)
@@ -141,7 +145,10 @@ export class Transactions {
   private async commitOffsets(
     session: Session,
     { group, identity, positions }: GroupPositions,
-  ): Promise<{ readonly error: number; readonly topics: readonly { topic: string; partitions: readonly { partition: number; error: number }[] }[] }> {
+  ): Promise<{
+    readonly error: number
+    readonly topics: readonly { topic: string; partitions: readonly { partition: number; error: number }[] }[]
+  }> {
     const { cluster, id, protocol } = this.options
     const answer = await cluster.askCoordinator(GROUP, group, {
       api: txnOffsetCommit,

@@ -176,14 +176,23 @@ class Link {
       const broker = await greet(connection, options)
       stage = 'authenticate'
       if (options.sasl !== undefined) {
-        connection.setVersions({ [SASL_HANDSHAKE]: { minVersion: 0, maxVersion: 1 }, [SASL_AUTHENTICATE]: { minVersion: 0, maxVersion: 1 } })
+        connection.setVersions({
+          [SASL_HANDSHAKE]: { minVersion: 0, maxVersion: 1 },
+          [SASL_AUTHENTICATE]: { minVersion: 0, maxVersion: 1 },
+        })
         connection.setSupportAuthenticationProtocol(true)
         await connection.authenticate()
       }
       return new Link(name, connection, options, broker)
     } catch (error) {
       end(connection, error as Error)
-      throw connectionFailure({ broker: name, stage, sasl: options.sasl?.mechanism as string | undefined, tls: options.ssl !== undefined, cause: error })
+      throw connectionFailure({
+        broker: name,
+        stage,
+        sasl: options.sasl?.mechanism as string | undefined,
+        tls: options.ssl !== undefined,
+        cause: error,
+      })
     }
   }
 

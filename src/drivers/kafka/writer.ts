@@ -2,7 +2,7 @@
  * Writers of the port. The transactional one is a life with one end: after anything but `committed` it is dead, and only another writer of
  * its id goes on.
  */
-import { TidemarkError } from '../../base/errors.ts'
+import type { TidemarkError } from '../../base/errors.ts'
 import type { CommitOutcome, GroupPositions, PartitionName, PlainWriter, Writer } from '../../ports/log.ts'
 import type { Codecs, EncodedBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
@@ -220,7 +220,10 @@ async function plainSession(cluster: Cluster): Promise<Session> {
     const request = { transactionalId: null, transactionTimeoutMs: 60_000, producerId: -1, producerEpoch: -1 }
     const { error, producerId, producerEpoch } = await cluster.ask(initProducerId, request)
     if (error === E.NONE) return { producerId, producerEpoch }
-    if (attempt > 20 || !(error === E.COORDINATOR_LOAD_IN_PROGRESS || error === E.COORDINATOR_NOT_AVAILABLE || error === E.REQUEST_TIMED_OUT)) {
+    if (
+      attempt > 20 ||
+      !(error === E.COORDINATOR_LOAD_IN_PROGRESS || error === E.COORDINATOR_NOT_AVAILABLE || error === E.REQUEST_TIMED_OUT)
+    ) {
       if (error !== E.NONE) throw plainRefused(error)
     }
     await cluster.pause(attempt)
