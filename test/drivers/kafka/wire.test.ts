@@ -483,6 +483,17 @@ describe('primitive types', () => {
     expect({ skipped: reader.skippedTags, left: reader.left }).toEqual({ skipped: 2, left: 0 })
   })
 
+  test('a tagged field that is shorter than its size says is refused', () => {
+    const { response } = captured('Produce', 'at a broker that does not lead')
+    const body = response.toString('hex', 8)
+    const currentLeader = '010009000000010000000000'
+    expect(body).toContain(currentLeader)
+    const longer = body.replace(currentLeader, '01000a000000010000000000ff')
+    expect(() => decodeResponse(produce, 12, Buffer.from(longer, 'hex'))).toThrow(
+      expect.objectContaining({ code: 'WIRE_INVALID', detail: expect.stringContaining('1 of its 10 bytes are left over') }),
+    )
+  })
+
   test('a refusal names the message, the field and the place', () => {
     const { response } = captured('Fetch', 'uncommitted')
     let refusal: unknown

@@ -131,7 +131,9 @@ export function struct<T extends object>(fields: Fields<T>): Shape<T> {
     write(into, value) {
       const given = value as Record<string, unknown>
       for (const [name, shape] of plain) shape.write(into, given[name])
-      if (into.flexible) writeTags(into, ascending, given)
+      if (!into.flexible) return
+      if (ascending.length === 0) into.uvarint(0)
+      else writeTags(into, ascending, given)
     },
   }
 }
