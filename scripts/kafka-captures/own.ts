@@ -48,6 +48,13 @@ export async function captureOwn(cluster: Cluster): Promise<void> {
   await movedLeader(cluster)
 }
 
+/** What an older broker says of itself, and what a transaction of protocol 1 begins with. */
+export async function captureOlder(cluster: Cluster): Promise<void> {
+  await versions(cluster)
+  await coordinators(cluster)
+  await producers(cluster)
+}
+
 function there<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('the broker left out what was asked for')
   return value

@@ -7,6 +7,8 @@ export interface Capture {
   readonly name: string
   /** Who wrote the request: `tidemark`, or the name of an independent client. */
   readonly client: string
+  /** Kafka's version. */
+  readonly broker: string
   readonly version: number
   /** Whole frames with size and header, as hex. */
   readonly request: string
@@ -15,7 +17,6 @@ export interface Capture {
 interface CaptureFile {
   readonly api: string
   readonly key: number
-  readonly broker: string
   readonly captures: readonly Capture[]
 }
 
@@ -36,29 +37,39 @@ export class Recorder {
     this.broker = broker
   }
 
-  add({ key, name }: Named, capture: Omit<Capture, 'request' | 'response'>, request: Buffer, response: Buffer): void {
+  add({ key, name }: Named, capture: Omit<Capture, 'broker' | 'request' | 'response'>, request: Buffer, response: Buffer): void {
     if (request.length > FRAME_BYTES_MAX || response.length > FRAME_BYTES_MAX) return
     const file = this.files.get(key) ?? { api: name, captures: [] }
     this.files.set(key, file)
-    file.captures.push({ ...capture, request: request.toString('hex'), response: response.toString('hex') })
+    const { name: what, client, version } = capture
+    file.captures.push({
+      name: what,
+      client,
+      broker: this.broker,
+      version,
+      request: request.toString('hex'),
+      response: response.toString('hex'),
+    })
   }
 
   count({ key }: Named, which: (capture: Capture) => boolean): number {
     return this.files.get(key)?.captures.filter(which).length ?? 0
   }
 
-  /** Replaces the captures of one client and leaves those of others. */
+  /** Replaces the captures of one client with this broker, and leaves those of others. */
   save(client: string): string[] {
     mkdirSync(DIRECTORY, { recursive: true })
     return [...this.files].map(([key, { api, captures }]) => {
       const file = `${api.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '-').toLowerCase()}.json`
       const path = join(DIRECTORY, file)
       const kept = readdirSync(DIRECTORY).includes(file)
-        ? (JSON.parse(readFileSync(path, 'utf8')) as CaptureFile).captures.filter((capture) => !capture.client.startsWith(client))
+        ? (JSON.parse(readFileSync(path, 'utf8')) as CaptureFile).captures.filter(
+            (capture) => !(capture.client.startsWith(client) && capture.broker === this.broker),
+          )
         : []
-      const content: CaptureFile = { api, key, broker: this.broker, captures: [...kept, ...captures] }
+      const content: CaptureFile = { api, key, captures: [...kept, ...captures] }
       writeFileSync(path, `${JSON.stringify(content, undefined, 2)}\n`)
-      return `${api}: ${captures.length} of ${client}`
+      return `${api}: ${captures.length} of ${client} with ${this.broker}`
     })
   }
 }

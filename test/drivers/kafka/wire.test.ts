@@ -9,6 +9,7 @@ import { codeOf } from '../../../src/base/errors.ts'
 import { nativeCodecs } from '../../../src/drivers/codecs/index.ts'
 import {
   APIS,
+  type Api,
   apiVersions,
   correlationIdOf,
   decodeAssignment,
@@ -42,11 +43,8 @@ import { type Captured, captured, captures, UNKNOWN_VERSION } from './captures.t
 const readJson = (file: string): unknown => JSON.parse(readFileSync(join(import.meta.dirname, file), 'utf8'))
 const spokenVersion = ({ api, version }: Captured): number => (version === UNKNOWN_VERSION ? api.versions[1] : version)
 /** What the broker answered, as the driver sees it. */
-function answer<Response>(
-  api: { readonly name: string; readonly key: number } & Parameters<typeof decodeResponse<Response>>[0],
-  name: string,
-): Response {
-  const one = captured(api.name, name)
+function answer<Response>(api: Api<unknown, Response>, name: string, broker?: string): Response {
+  const one = captured(api.name, name, broker)
   return decodeResponse(api, spokenVersion(one), one.response.subarray(8))
 }
 function first<T>(values: readonly T[]): T {
@@ -238,6 +236,13 @@ describe('meaning', () => {
   test('a cluster says that it has transaction protocol 2', () => {
     const features = answer(apiVersions, 'version 4').finalizedFeatures
     expect(features).toContainEqual({ name: 'transaction.version', maxVersionLevel: 2, minVersionLevel: 2 })
+  })
+
+  test('an older cluster has no transaction protocol 2, and its brokers no version of Produce that needs it', () => {
+    const { finalizedFeatures, apiKeys } = answer(apiVersions, 'version 4', '3.9.2')
+    expect(finalizedFeatures?.map(({ name }) => name)).not.toContain('transaction.version')
+    const range = first(apiKeys.filter(({ apiKey }) => apiKey === produce.key))
+    expect(newestVersion(produce, range)).toBe(11)
   })
 
   test('a broker that does not know our version of ApiVersions still says which it knows', () => {

@@ -1,5 +1,6 @@
 /**
  * ApiVersions 4, or 3 where a broker does not know 4: which versions a broker speaks, and which features its cluster has finalized.
+ * Version 3 hides supported features whose lowest version is 0; finalized ones are in both.
  * A broker that does not know the version asked for answers 35 in the layout of version 0, with what it does know about this API.
  *
  *   request    => clientSoftwareName:string clientSoftwareVersion:string

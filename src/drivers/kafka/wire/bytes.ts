@@ -9,7 +9,7 @@
 import { EMPTY, utf8, writeUvarint } from '../../../base/bytes.ts'
 import { TidemarkError } from '../../../base/errors.ts'
 
-/** What a producer may put in one string of the classic form. */
+/** The longest string of the classic form, bytes. */
 const SHORT_MAX = 32_767
 /** Bytes of an unsigned varint of 32 bits; every length, count and tag is one. */
 const UVARINT_BYTES = 5
@@ -62,7 +62,7 @@ export class WireReader {
     return this.bytes.readInt32BE(this.at - 4)
   }
 
-  /** Exact, or refused: offsets, ids and times beyond 2^53 are nothing that Kafka makes in this universe, so they are damage. */
+  /** Exact, or refused: Kafka counts offsets and ids up from 0, so one beyond 2^53 is damage and not a number that was reached. */
   int64(): number {
     this.need(8)
     const value = this.bytes.readInt32BE(this.at) * 2 ** 32 + this.bytes.readUInt32BE(this.at + 4)
