@@ -129,11 +129,15 @@ export function unreachable(doing: string, brokers: string, cause: unknown): Tid
   const notFound = ['ENOTFOUND', 'EAI_AGAIN'].includes(rootCode(cause) ?? '')
   return new TidemarkError('BROKER_UNREACHABLE', `no broker answered to ${doing}`, {
     detail: `${brokers}: ${messageOf(cause)}`,
-    hint: notFound
-      ? 'That name cannot be resolved here. Brokers are asked under the names that they advertise ("advertised.listeners"): these must be reachable from this machine.'
-      : refused
-        ? 'Nothing listens there. Is the broker running, and is it this port? "npm run kafka" starts one for development.'
-        : 'Is the broker running, and does the network let us through?',
+    hint: /Closed connection/.test(messageOf(cause))
+      ? 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") and do not.'
+      : /before secure TLS/.test(messageOf(cause))
+        ? 'It may speak no TLS there. Leave "ssl" out, or use the port of its TLS listener.'
+        : notFound
+          ? 'That name cannot be resolved here. Brokers are asked under the names that they advertise ("advertised.listeners"): these must be reachable from this machine.'
+          : refused
+            ? 'Nothing listens there. Is the broker running, and is it this port? "npm run kafka" starts one for development.'
+            : 'Is the broker running, and does the network let us through?',
     cause,
   })
 }

@@ -335,17 +335,17 @@ export class KafkaMembership implements Membership {
 
   /** Asks the caller to let go, and keeps its membership alive until it has. */
   private async letGo(): Promise<void> {
-    let done = false
+    const revoking = { done: false }
     this.push({
       kind: 'revoking',
       done: () => {
-        done = true
+        revoking.done = true
         this.interrupt()
       },
     })
-    while (!done) {
+    while (!revoking.done) {
       await this.sleep()
-      if (!done) await this.beat()
+      if (!revoking.done) await this.beat()
     }
   }
 

@@ -327,7 +327,7 @@ export class Lane {
     const { link } = this
     if (link?.usable && !this.opening && !link.expired) return link.send(api, request, options)
     return new Promise((resolve, reject) =>
-      this.whenOpen({ go: (opened) => opened.send(api, request, options).then(resolve, reject), fail: reject }),
+      this.whenOpen({ go: (opened) => void opened.send(api, request, options).then(resolve, reject), fail: reject }),
     )
   }
 

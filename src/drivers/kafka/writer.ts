@@ -6,7 +6,7 @@ import type { TidemarkError } from '../../base/errors.ts'
 import type { CommitOutcome, GroupPositions, PartitionName, PlainWriter, Writer } from '../../ports/log.ts'
 import type { Codecs, EncodedBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
-import { brokerError, closedError } from './failures.ts'
+import { brokerError, closedError, missingRight } from './failures.ts'
 import { type Appended, Producer, type Session } from './producer.ts'
 import { openSession, Transactions } from './transactions.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
@@ -231,5 +231,6 @@ async function plainSession(cluster: Cluster): Promise<Session> {
 }
 
 function plainRefused(error: number): TidemarkError {
+  if (error === E.CLUSTER_AUTHORIZATION_FAILED) return missingRight('write', 'any topic')
   return brokerError('give out an id for a producer', error)
 }
