@@ -67,8 +67,8 @@ export async function captureTables(jars: string): Promise<void> {
     Array.from({ length: newest - oldest + 1 }, (_, i) => ({
       api: name,
       version: oldest + i,
-      request: paths(parsed(lines[2 * place]), oldest + i),
-      response: paths(parsed(lines[2 * place + 1]), oldest + i),
+      request: paths(parsed(lines[2 * place]), oldest + i).join(' '),
+      response: paths(parsed(lines[2 * place + 1]), oldest + i).join(' '),
     })),
   )
   writeFileSync(join(FOLDER, 'kafka-errors.json'), `${JSON.stringify(errors, undefined, 2)}\n`)
@@ -103,7 +103,7 @@ function paths({ fields, commonStructs = [] }: Message, version: number): string
       // Kafka's own code makes the first letter small.
       const path = `${before}${name.charAt(0).toLowerCase()}${name.slice(1)}`
       const named = commonStructs.find((struct) => struct.name === type.replace('[]', ''))?.fields
-      return [tag === undefined ? path : `${path} #${tag}`, ...walk(below ?? named ?? [], `${path}.`)]
+      return [tag === undefined ? path : `${path}#${tag}`, ...walk(below ?? named ?? [], `${path}.`)]
     })
   }
   return walk(fields, '')

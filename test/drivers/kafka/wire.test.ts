@@ -159,8 +159,8 @@ describe('names', () => {
   interface Layout {
     readonly api: string
     readonly version: number
-    readonly request: readonly string[]
-    readonly response: readonly string[]
+    readonly request: string
+    readonly response: string
   }
   const layouts = readJson('kafka-layouts.json') as Layout[]
   const unseen: string[] = []
@@ -171,7 +171,7 @@ describe('names', () => {
     const kafkas = below.map((each) =>
       each
         .slice(path.length)
-        .replace(/ #\d+$/, '')
+        .replace(/#\d+$/, '')
         .replace(/^v3AndBelow(.)/, (_, letter: string) => letter.toLowerCase()),
     )
     const ours = Object.keys(first(values))
@@ -179,7 +179,7 @@ describe('names', () => {
     for (const [i, kafka] of kafkas.entries()) {
       const name = ours[i] as string
       expect([kafka, ...(OURS[kafka] ?? [])], `${what} ${path}${kafka}`).toContain(name)
-      const inner = `${(below[i] as string).replace(/ #\d+$/, '')}.`
+      const inner = `${(below[i] as string).replace(/#\d+$/, '')}.`
       if (!layout.some((each) => each.startsWith(inner))) continue
       const children = values.flatMap((value) => (value as Record<string, unknown>)[name] ?? []) as object[]
       if (children.length === 0) unseen.push(`${what} ${inner.slice(0, -1)}`)
@@ -192,13 +192,13 @@ describe('names', () => {
     const own = captures.filter((each) => each.api === api && each.version === api.versions[1])
     compare(
       own.map((one) => decodeRequest(api, one.request).request as object),
-      api === (fetch as unknown) ? layout.request.filter((path) => path !== 'clusterId #0') : layout.request,
+      api === (fetch as unknown) ? layout.request.split(' ').filter((path) => path !== 'clusterId#0') : layout.request.split(' '),
       '',
       `${api.name} request`,
     )
     compare(
       own.map((one) => decodeResponse(api, one.version, one.response.subarray(8)) as object),
-      layout.response,
+      layout.response.split(' '),
       '',
       `${api.name} response`,
     )
