@@ -30,6 +30,8 @@ export interface ProducerOptions {
   readonly codecs: Codecs
   /** null for a producer without transactions. */
   readonly transactionalId: string | null
+  /** How long one request may take before it is sent again, ms: less than a transaction has. */
+  readonly answerMs: number
   /** The newest version of Produce that may be used. */
   readonly version: number
   /** As whom a partition's batches are sent from now on; asked for again after the partition failed. */
@@ -72,8 +74,8 @@ const IN_FLIGHT_MAX = 5
 const REQUEST_BYTES_MAX = 8 * 1024 * 1024
 /** How long a batch may take to be acknowledged, tries included, ms. */
 const DELIVERY_MS = 30_000
-const ACK_MS = 10_000
-const ANSWER_MS = 15_000
+/** Of the time for an answer, what the brokers have for their replicas. */
+const REPLICAS_SHARE = 0.75
 const SEQUENCES = 2 ** 31
 
 export class Producer {
@@ -192,7 +194,7 @@ export class Producer {
   }
 
   private async send(node: number, of: readonly { track: Track; out: Outgoing }[]): Promise<void> {
-    const { cluster, codecs, transactionalId, version } = this.options
+    const { cluster, codecs, transactionalId, version, answerMs } = this.options
     const topics = new Map<string, { partition: number; records: Buffer }[]>()
     for (const { track, out } of of) {
       if (!out.stamped) {
@@ -211,13 +213,13 @@ export class Producer {
     const request = {
       transactionalId,
       acks: -1,
-      timeoutMs: ACK_MS,
+      timeoutMs: Math.round(answerMs * REPLICAS_SHARE),
       topics: [...topics].map(([topic, partitions]) => ({ topic, partitions })),
     }
     let answers: Map<string, ProducePartition> | undefined
     let lost: unknown
     try {
-      const answer = await cluster.send(node, produce, request, { timeoutMs: ANSWER_MS, version })
+      const answer = await cluster.send(node, produce, request, { timeoutMs: answerMs, version })
       answers = new Map(answer.topics.flatMap(({ topic, partitions }) => partitions.map((each) => [`${topic}/${each.partition}`, each])))
     } catch (error) {
       lost = error

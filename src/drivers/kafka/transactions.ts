@@ -31,6 +31,11 @@ const OPEN_MS = 60_000
 /** A broker that is busy with the transaction before is asked again after this long, ms. */
 const BUSY_MS_MAX = 20
 
+/** How long an answer is waited for within a transaction, ms: when one is lost there must be time left to ask again. */
+export function answerMsOf(transactionMs: number): number {
+  return Math.max(1_000, Math.min(10_000, transactionMs / 3))
+}
+
 export type EndOutcome =
   | { readonly kind: 'ended'; readonly session: Session }
   | { readonly kind: 'fenced' | 'aborted' | 'in-doubt'; readonly error: TidemarkError }
@@ -81,8 +86,8 @@ export class Transactions {
     this.options = options
   }
 
-  get protocol(): 1 | 2 {
-    return this.options.protocol
+  private get timeoutMs(): number {
+    return answerMsOf(this.options.timeoutMs)
   }
 
   /** Protocol 1: tells the coordinator which partitions take part, before anything is written to them. */
@@ -97,6 +102,7 @@ export class Transactions {
         api: addPartitionsToTxn,
         request: { transactionalId: id, ...session, topics },
         errorOf: ({ topics: of }) => firstError(of),
+        timeoutMs: this.timeoutMs,
         // A partition that is added twice, or late, costs a marker without records.
         again: true,
       })
@@ -118,9 +124,14 @@ export class Transactions {
       if (protocol === 1) {
         await this.busy(async () => {
           const request = { transactionalId: id, ...session, groupId: group }
-          return (
-            await cluster.askCoordinator(TRANSACTION, id, { api: addOffsetsToTxn, request, errorOf: (answer) => answer.error, again: true })
-          ).error
+          const answer = await cluster.askCoordinator(TRANSACTION, id, {
+            api: addOffsetsToTxn,
+            request,
+            errorOf: (each) => each.error,
+            again: true,
+            timeoutMs: this.timeoutMs,
+          })
+          return answer.error
         })
       }
       let refused = await this.commitOffsets(session, positions)
@@ -163,6 +174,7 @@ export class Transactions {
       },
       errorOf: ({ topics }) => firstError(topics),
       again: protocol === 2,
+      timeoutMs: this.timeoutMs,
       version: protocol === 2 ? 5 : 3,
     })
     return { error: firstError(answer.topics), topics: answer.topics }
@@ -184,6 +196,7 @@ export class Transactions {
           request: { transactionalId: id, ...session, committed },
           errorOf: (each) => (protocol === 2 ? each.error : E.NONE),
           again: protocol === 2,
+          timeoutMs: this.timeoutMs,
           onLost: () => {
             doubtful = true
           },

@@ -8,13 +8,15 @@ import type { Codecs, EncodedBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
 import { brokerError, closedError, missingRight } from './failures.ts'
 import { type Appended, Producer, type Session } from './producer.ts'
-import { openSession, Transactions } from './transactions.ts'
+import { answerMsOf, openSession, Transactions } from './transactions.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { initProducerId } from './wire/init-producer-id.ts'
 
 const PRODUCE_VERSION = { 1: 11, 2: 12 } as const
 /** Closing does not wait for brokers that do not answer: the next writer ends what is left, ms. */
 const CLOSE_MS = 3_000
+
+const PLAIN_ANSWER_MS = 10_000
 
 type Death = Exclude<CommitOutcome, { kind: 'committed' }>
 
@@ -48,6 +50,7 @@ export class KafkaWriter implements Writer {
       cluster,
       codecs,
       transactionalId: id,
+      answerMs: answerMsOf(transactionMs),
       version: PRODUCE_VERSION[protocol],
       session: () => this.session,
       ...(protocol === 1 ? { introduce: (names: readonly PartitionName[]) => this.transactions.addPartitions(this.session, names) } : {}),
@@ -185,6 +188,7 @@ export class KafkaPlainWriter implements PlainWriter {
       cluster,
       codecs,
       transactionalId: null,
+      answerMs: PLAIN_ANSWER_MS,
       version: PRODUCE_VERSION[1],
       session: async () => {
         session ??= await plainSession(cluster)
