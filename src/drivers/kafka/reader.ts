@@ -134,7 +134,7 @@ export class KafkaReader implements Reader {
           if (now >= until + DEAF_MS) throw this.silence(unheard)
         }
         this.ask(Math.max(0, Math.min(PARK_MS, until - now)))
-        await this.wait(now < until ? until - now : until + DEAF_MS - now, signal)
+        await this.wait(Math.min(this.dueIn(now), now < until ? until - now : until + DEAF_MS - now), signal)
       }
     } finally {
       this.polling = false
@@ -263,7 +263,6 @@ export class KafkaReader implements Reader {
         const failures = (this.deaf.get(node)?.failures ?? 0) + 1
         this.deaf.set(node, { failures, until: cluster.clock.mono() + Math.min(1_000, 10 * 2 ** failures), error })
         for (const track of tracks.values()) track.lost = true
-        this.alarm(Math.min(1_000, 10 * 2 ** failures))
       } else this.broken ??= error as Error
     } finally {
       this.asking.delete(node)
@@ -320,7 +319,7 @@ export class KafkaReader implements Reader {
       track.lost = true
     } finally {
       track.asked = false
-      this.alarm(20)
+      this.wakeUp()
     }
   }
 
@@ -360,7 +359,6 @@ export class KafkaReader implements Reader {
       track.misses = UNKNOWN_TRIES - 1
       this.answer(track, { kind: 'failed', partition: track.name, error: topicUnknown(track.topic) })
     } else track.notBefore = cluster.clock.mono() + Math.min(500, 10 * 2 ** track.misses)
-    if (track.notBefore > 0) this.alarm(Math.max(1, track.notBefore - cluster.clock.mono()))
   }
 
   private silence(track: Track): Error {
@@ -371,12 +369,13 @@ export class KafkaReader implements Reader {
 
   // --- waiting -----------------------------------------------------------------------------------------------------------------
 
-  /** Wakes the poll later, to ask again. */
-  private alarm(ms: number): void {
-    this.cluster.clock.sleep(ms, this.cluster.closing).then(
-      () => this.wakeUp(),
-      () => this.wakeUp(),
-    )
+  /** How long until something may be asked for again that may not be now, ms. */
+  private dueIn(now: number): number {
+    let due = Number.POSITIVE_INFINITY
+    for (const { notBefore } of this.active()) if (notBefore > now) due = Math.min(due, notBefore)
+    for (const { until } of this.deaf.values()) if (until > now) due = Math.min(due, until)
+    // Timers may be early by a part of a millisecond.
+    return due - now + 1
   }
 
   private async wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
