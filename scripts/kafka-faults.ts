@@ -8,6 +8,8 @@
  *
  *   --rate 2500   records a second     --keep   leave the logs of the workers where they are     --list   the scenarios
  *
+ *   --guarantee at-least-once   the same without exactly-once: kill-workers then has to fail, or the oracle is blind
+ *
  * It ends with 1 when a scenario fails. A failed one leaves the logs of its workers and says where.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -18,7 +20,7 @@ import { messageOf, TidemarkError } from '../src/base/errors.ts'
 import { type FaultProxy, startKafka } from '../src/testing/broker/index.ts'
 import { seededRandom } from '../src/testing/random.ts'
 import { Oracle, type Verdict } from './kafka-faults/oracle.ts'
-import { SCENARIOS, type Scenario, sleep } from './kafka-faults/scenarios.ts'
+import { SCENARIOS, type Scenario } from './kafka-faults/scenarios.ts'
 import { Workers } from './kafka-faults/workers.ts'
 
 const { values } = parseArgs({
@@ -26,6 +28,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     scale: { type: 'string', default: '1' },
     rate: { type: 'string', default: '2500' },
+    guarantee: { type: 'string', default: 'exactly-once' },
     seed: { type: 'string', default: '1' },
     keep: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
@@ -40,6 +43,8 @@ function fail(sentence: string): never {
   console.error(sentence)
   process.exit(64)
 }
+
+if (!['exactly-once', 'at-least-once'].includes(values.guarantee)) fail('--guarantee is exactly-once or at-least-once.')
 
 function positive(name: 'scale' | 'rate' | 'seed'): number {
   const number = Number(values[name])
@@ -72,15 +77,16 @@ async function torment(scenario: Scenario, folder: string, seed: number): Promis
   const began = performance.now()
   const random = seededRandom(seed)
   const kafka = await startKafka(scenario.kafka)
-  const workers = new Workers({ folder, brokers: scenario.kafka.proxy === true ? kafka.proxiedBrokers : kafka.brokers })
+  const brokers = scenario.kafka.proxy === true ? kafka.proxiedBrokers : kafka.brokers
+  const workers = new Workers({ folder, brokers, guarantee: values.guarantee })
   let [faults, verdict, error]: [number, Verdict | undefined, string | undefined] = [0, undefined, undefined]
   try {
     const oracle = await Oracle.open(kafka.brokers, seed)
     try {
       for (let slot = 0; slot < WORKERS; slot++) workers.start(slot)
       oracle.feed(positive('rate'))
-      // Both have joined by then, and have something to lose.
-      await sleep(3_000)
+      // They have joined then, and have something to lose.
+      await oracle.flowing(STALL_MS)
       await scenario.torment({
         kafka,
         workers,

@@ -92,14 +92,30 @@ export class Oracle {
     await writer?.close().catch(() => {})
   }
 
-  /** Resolves when the output has as many records as the input, or when it has not grown for so many ms. */
+  /** Resolves when every partition of the output has records, and rejects when one has none after so many ms. */
+  async flowing(patienceMs: number): Promise<void> {
+    const since = performance.now()
+    const names = Array.from({ length: PARTITIONS }, (_, partition) => partitionName(OUT, partition))
+    for (;;) {
+      const ends = await this.#log.offsets(names, 'stable')
+      if (names.every((name) => (ends.get(name) as number) > 0)) return
+      if (performance.now() - since > patienceMs) throw new Error(`the workers write nothing after ${patienceMs / 1_000} s`)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+
+  /** Resolves when the output counts as many records as the input has, or when it has not got further for so many ms. */
   async settled(patienceMs: number): Promise<void> {
     const input = await this.#read(IN, 'uncommitted')
     let [last, since] = [-1, performance.now()]
     while (performance.now() - since < patienceMs) {
-      const { count } = await this.#read(OUT, 'committed')
-      if (count >= input.count) return
-      if (count > last) [last, since] = [count, performance.now()]
+      const counts = new Map<string, number>()
+      await this.#read(OUT, 'committed', (key, value) =>
+        counts.set(key, Math.max(counts.get(key) ?? 0, numbersOf(value, TOTAL_ID, 3)[1] as number)),
+      )
+      const done = counts.values().reduce((sum, count) => sum + count, 0)
+      if (done >= input.count) return
+      if (done > last) [last, since] = [done, performance.now()]
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
   }
@@ -147,7 +163,7 @@ export class Oracle {
   async #read(
     topic: string,
     isolation: Isolation,
-    take: (key: string, value: Buffer) => void = () => {},
+    take: (key: string, value: Buffer) => unknown = () => {},
   ): Promise<{ readonly count: number }> {
     const names = Array.from({ length: PARTITIONS }, (_, partition) => partitionName(topic, partition))
     const ends = await this.#log.offsets(names, isolation === 'committed' ? 'stable' : 'high')

@@ -28,7 +28,7 @@ const SESSION_MS = 2_000
 /** What does not come within this time does not come. */
 const PATIENCE_MS = 60_000
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const between = (run: Run, from: number, to: number): number => from + run.unit() * (to - from)
 const anyOf = <T>(run: Run, all: readonly T[]): T => all.at(Math.floor(run.unit() * all.length)) as T
 
@@ -49,8 +49,11 @@ const COMMIT_POINTS = ['outputs', 'changelogs', 'decision', 'stores'].flatMap((d
 
 async function killWorkers(run: Run): Promise<void> {
   for (let i = 0; i < run.times; i++) {
-    await sleep(between(run, 100, 1_200))
-    run.workers.kill(anyOf(run, run.workers.slots))
+    const slot = anyOf(run, run.workers.slots)
+    // Most while they work, some while they start.
+    if (run.unit() < 0.8) await inTime('the first result of a worker', run.workers.working(slot))
+    await sleep(between(run, 0, 600))
+    run.workers.kill(slot)
     run.done()
   }
 }

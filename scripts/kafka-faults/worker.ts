@@ -3,7 +3,7 @@
  *
  *     worker.ts --brokers 127.0.0.1:9092 --dir state --instance 0 [--session 2000] [--commit 50] [--die commit.before-decision --nth 3]
  *
- * `--die` kills it with SIGKILL when it comes to that place for the nth time.
+ * It tells its parent when it writes its first results. `--die` kills it with SIGKILL when it comes to that place for the nth time.
  */
 import { parseArgs } from 'node:util'
 import { kafka } from '#tidemark/drivers/kafka'
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     instance: { type: 'string', default: '0' },
     session: { type: 'string', default: '2000' },
     commit: { type: 'string', default: '50' },
+    guarantee: { type: 'string', default: 'exactly-once' },
     die: { type: 'string' },
     nth: { type: 'string', default: '1' },
   },
@@ -26,35 +27,37 @@ const { values } = parseArgs({
 
 const said = (error: unknown): string => (error instanceof TidemarkError ? error.explain() : messageOf(error))
 
-process.stdin.on('end', () => process.exit(1)).resume()
+process.once('disconnect', () => process.exit(1))
 
 let left = Number(values.nth)
-const opened = await openWorld({
-  dir: values.dir,
-  log: kafka({ brokers: values.brokers.split(',') }),
-  schemas: await schemas(),
-  telemetry: {
-    count: () => {},
-    event: (event) => {
-      const error = 'error' in event && event.error !== undefined ? `: ${said(event.error)}` : ''
-      if (event.kind !== 'restore') console.log(new Date().toISOString(), event.kind, 'state' in event ? event.state : '', error)
+let working = false
+try {
+  const { world } = await openWorld({
+    dir: values.dir,
+    log: kafka({ brokers: values.brokers.split(',') }),
+    schemas: await schemas(),
+    telemetry: {
+      count: () => {},
+      event: (event) => {
+        const error = 'error' in event && event.error !== undefined ? `: ${said(event.error)}` : ''
+        if (event.kind !== 'restore') console.log(new Date().toISOString(), event.kind, 'state' in event ? event.state : '', error)
+      },
     },
-  },
-})
-const world = {
-  ...opened.world,
-  failpoint: {
+  })
+  const failpoint = {
     hit: (name: string): undefined => {
+      if (!working && name === 'commit.after-outputs') process.send?.('working')
+      working ||= name === 'commit.after-outputs'
       if (name === values.die && --left === 0) process.kill(process.pid, 'SIGKILL')
     },
-  },
-}
-try {
-  const app = await App.start(faults.graph, world, {
+  }
+  const options = {
     instance: values.instance,
     sessionMs: Number(values.session),
     commitIntervalMs: Number(values.commit),
-  })
+    guarantee: values.guarantee === 'at-least-once' ? values.guarantee : 'exactly-once',
+  } as const
+  const app = await App.start(faults.graph, { ...world, failpoint }, options)
   process.once('SIGTERM', () => {
     app.close().then(
       () => process.exit(0),
@@ -66,6 +69,6 @@ try {
   })
   await app.ended()
 } catch (error) {
-  console.log(said(error))
+  console.log(new Date().toISOString(), said(error))
   process.exit(1)
 }

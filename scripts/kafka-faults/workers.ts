@@ -22,17 +22,20 @@ export class Workers {
   readonly ownEnds: string[] = []
   readonly #folder: string
   readonly #brokers: string
+  readonly #guarantee: string
   readonly #running = new Map<number, ChildProcess>()
   readonly #told = new WeakSet<ChildProcess>()
+  readonly #working = new WeakMap<ChildProcess, Promise<void>>()
   #stopping = false
   /** Where the next worker of a slot is to die. */
   nextDeath: () => Death | undefined = () => undefined
   /** Called when a worker died where it was told to. */
   onDeath: () => void = () => {}
 
-  constructor(options: { readonly folder: string; readonly brokers: readonly string[] }) {
+  constructor(options: { readonly folder: string; readonly brokers: readonly string[]; readonly guarantee: string }) {
     this.#folder = options.folder
     this.#brokers = options.brokers.join(',')
+    this.#guarantee = options.guarantee
     mkdirSync(this.#folder, { recursive: true })
   }
 
@@ -51,6 +54,11 @@ export class Workers {
 
   get slots(): readonly number[] {
     return [...this.#running.keys()]
+  }
+
+  /** Resolves when the worker of a slot has written its first results, or is no more. */
+  async working(slot: number): Promise<void> {
+    await this.#working.get(this.#running.get(slot) as ChildProcess)
   }
 
   kill(slot: number): void {
@@ -100,13 +108,15 @@ export class Workers {
     this.starts += 1
     const log = openSync(join(this.#folder, `worker-${place}.log`), 'a')
     const args = ['--brokers', this.#brokers, '--dir', join(this.#folder, `state-${place}`), '--instance', String(slot)]
+    args.push('--guarantee', this.#guarantee)
     if (death !== undefined) args.push('--die', death.at, '--nth', String(death.nth))
     const child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, 'worker.ts'), ...args], {
-      stdio: ['pipe', log, log],
+      stdio: ['ignore', log, log, 'ipc'],
       env: { ...NODE_ENVIRONMENT, ...process.env },
     })
     closeSync(log)
     alive.add(child)
+    this.#working.set(child, new Promise((resolve) => child.once('message', () => resolve()).once('exit', () => resolve())))
     child.once('exit', () => alive.delete(child))
     return child
   }
