@@ -10,7 +10,6 @@ import { topicPartition } from '../../ports/log.ts'
 import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
 import { type BrokerAddress, Lane, type LinkOptions, type SendOptions } from './transport.ts'
 import type { Api } from './wire/api.ts'
-import type { ApiVersionsResponse } from './wire/api-versions.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { findCoordinator, GROUP_COORDINATOR, TRANSACTION_COORDINATOR } from './wire/find-coordinator.ts'
 import { type MetadataResponse, type MetadataTopic, metadata } from './wire/metadata.ts'
@@ -42,7 +41,9 @@ export const PATIENCE_MS = 30_000
 /** How long the first contact may take, ms: who starts wants to hear soon that the address is wrong. */
 const START_MS = 5_000
 const REQUEST_MS = 10_000
-const PAUSE_MS_MIN = 5
+/** For questions that any broker can answer: one that is slow is not waited for, ms. */
+const ASK_MS = 5_000
+const PAUSE_MS_MIN = 2
 const PAUSE_MS_MAX = 400
 /** A topic that was just made may be unknown to some brokers for a moment. */
 const UNKNOWN_TRIES = 4
@@ -60,7 +61,7 @@ export class Cluster {
   private readonly stop = new AbortController()
   private wanted = new Set<string>()
   private refreshing: Promise<void> | undefined
-  private seed = 0
+  private turn = 0
   private protocol: 1 | 2 | undefined
 
   constructor(options: ClusterOptions) {
@@ -139,11 +140,15 @@ export class Cluster {
   /** Asks any broker what all of them know, until one answers. @throws TidemarkError BROKER_UNREACHABLE and those of `Lane.send` */
   async ask<Request, Response>(api: Api<Request, Response>, request: Request, patienceMs: number = PATIENCE_MS): Promise<Response> {
     const until = this.clock.mono() + patienceMs
+    const first = this.turn
     for (let attempt = 0; ; attempt++) {
       this.live()
-      const lane = this.anyLane(attempt)
+      const lane = this.anyLane(first + attempt)
       try {
-        return await lane.send(api, request, { timeoutMs: Math.min(REQUEST_MS, patienceMs) })
+        const answer = await lane.send(api, request, { timeoutMs: Math.min(ASK_MS, patienceMs) })
+        // Who answers is asked the next time as well.
+        this.turn = first + attempt
+        return answer
       } catch (error) {
         if (!(error instanceof LinkLost)) throw error
         this.live()
@@ -157,39 +162,41 @@ export class Cluster {
   }
 
   /** Which protocol of transactions the cluster has agreed on: a feature that is finalized, whatever versions its brokers list. */
-  async transactionProtocol(fresh = false): Promise<1 | 2> {
-    if (this.protocol !== undefined && !fresh) return this.protocol
-    let greeting: ApiVersionsResponse | undefined
-    for (let attempt = 0; greeting === undefined; attempt++) {
+  async transactionProtocol(): Promise<1 | 2> {
+    for (let attempt = 0; this.protocol === undefined; attempt++) {
       this.live()
+      // What a socket heard when it was opened may be old.
+      const { address } = this.anyLane(this.turn + attempt)
+      const lane = new Lane(address, this.options.link)
       try {
-        const lane = this.anyLane(attempt)
-        // What a socket heard when it was opened may be old.
-        if (fresh) lane.drop(new LinkLost('asked anew', false, undefined))
-        greeting = await lane.greeting()
+        const { finalizedFeatures } = await lane.greeting()
+        const feature = finalizedFeatures?.find(({ name }) => name === 'transaction.version')
+        this.protocol = (feature?.maxVersionLevel ?? 0) >= 2 ? 2 : 1
       } catch (error) {
         if (!(error instanceof LinkLost) || attempt > 20) throw error
         await this.pause(attempt)
+      } finally {
+        lane.close(closedError('the connection'))
       }
     }
-    const feature = greeting.finalizedFeatures?.find(({ name }) => name === 'transaction.version')
-    this.protocol = (feature?.maxVersionLevel ?? 0) >= 2 ? 2 : 1
     return this.protocol
+  }
+
+  /** A broker did not take what the protocol asks for: the cluster may have agreed on another one since. */
+  forgetProtocol(): void {
+    this.protocol = undefined
   }
 
   private get addresses(): number {
     return Math.max(1, this.nodes.size + this.options.seeds.length)
   }
 
-  /** Brokers that are known, one after the other, and the seeds, which may know of others. */
-  private anyLane(attempt: number): Lane {
+  /** Brokers that are known, one after the other, and then the seeds, which may know of others. */
+  private anyLane(turn: number): Lane {
     const nodes = [...this.nodes.keys()]
-    const choice = (this.seed + attempt) % this.addresses
+    const choice = turn % this.addresses
     const node = nodes[choice]
-    if (node !== undefined) {
-      this.seed = choice
-      return this.lane(node) as Lane
-    }
+    if (node !== undefined) return this.lane(node) as Lane
     const { seeds } = this.options
     const address = seeds[(choice - nodes.length) % seeds.length] as BrokerAddress
     return this.laneTo(`seed ${address.host}:${address.port}`, address)

@@ -1,7 +1,7 @@
 /**
  * Produce 12 and 11: stamped batches to the leaders of their partitions, in order, each exactly once however often it must be sent.
  *
- * A request carries at most one batch of each partition; up to five of a partition are on their way. A batch is stamped before it is sent
+ * A request carries at most one batch of each partition; up to five of a partition are on their way, but for the first. A batch is stamped before it is sent
  * for the first time and is never touched again: the broker recognizes the same bytes and would silently drop others that carry the
  * same sequence. When one of a partition fails in a way that another try may mend, the partition waits until all its requests have been
  * answered, and then sends what is not acknowledged again, in order. Everything else ends the track.
@@ -67,9 +67,18 @@ interface Track {
   preparing: boolean
   failures: number
   failingSince: number
+  /** Somebody else may lead it by now. */
+  moved: boolean
+  /** The producer id of the batch that was acknowledged last: the partition knows it, and with it where its sequences go on. */
+  knownAs: number
 }
 
 const IN_FLIGHT_MAX = 5
+/**
+ * A partition that has never heard of a producer takes any of its batches as the first one. When the very first is refused for a moment, as
+ * happens on a topic that was just made, the second would be taken before it: so it waits until the first is acknowledged.
+ */
+const IN_FLIGHT_FIRST = 1
 /** Bytes of one request; a batch that is larger goes alone. */
 const REQUEST_BYTES_MAX = 8 * 1024 * 1024
 /** How long a batch may take to be acknowledged, tries included, ms. */
@@ -137,7 +146,7 @@ export class Producer {
     let track = this.tracks.get(name)
     if (track === undefined) {
       const { topic, partition } = topicPartition(name)
-      const fresh = { onWire: 0, recovering: false, preparing: false, failures: 0, failingSince: 0 }
+      const fresh = { onWire: 0, recovering: false, preparing: false, failures: 0, failingSince: 0, moved: false, knownAs: -1 }
       track = { name, topic, partition, session: undefined, sequence: 0, introduced: false, pending: [], ...fresh }
       this.tracks.set(name, track)
     }
@@ -160,7 +169,7 @@ export class Producer {
     const ready: Track[] = []
     const strangers: Track[] = []
     for (const track of this.tracks.values()) {
-      if (track.pending.length === 0 || track.recovering || track.preparing || track.onWire >= IN_FLIGHT_MAX) continue
+      if (track.pending.length === 0 || track.recovering || track.preparing || isFull(track)) continue
       if (track.session === undefined || this.node(track) === undefined) this.prepare(track)
       else if (this.options.introduce !== undefined && !track.introduced) strangers.push(track)
       else ready.push(track)
@@ -171,7 +180,7 @@ export class Producer {
       const bytes = new Map<number, number>()
       const more: Track[] = []
       for (const track of round) {
-        if (track.onWire >= IN_FLIGHT_MAX) continue
+        if (isFull(track)) continue
         const out = track.pending.find(({ onWire }) => !onWire)
         if (out === undefined) continue
         const node = this.node(track) as number
@@ -241,12 +250,15 @@ export class Producer {
   private acknowledged(track: Track, out: Outgoing, { baseOffset }: ProducePartition): void {
     track.pending.splice(track.pending.indexOf(out), 1)
     track.failures = 0
+    track.knownAs = track.session?.producerId ?? -1
     out.resolve({ base: baseOffset, next: baseOffset + out.batch.count })
   }
 
   private lost(track: Track, error: unknown): void {
-    if (error === undefined || error instanceof LinkLost) this.retry(track, error ?? new Error('the partition was not answered for'))
-    else this.fail(track, asTidemark(error, track))
+    if (error === undefined || error instanceof LinkLost) {
+      track.moved = true
+      this.retry(track, error ?? new Error('the partition was not answered for'))
+    } else this.fail(track, asTidemark(error, track))
   }
 
   private refused(track: Track, out: Outgoing, answer: ProducePartition): void {
@@ -254,6 +266,7 @@ export class Producer {
     // What follows a batch that failed cannot be in order.
     const follower = error === E.OUT_OF_ORDER_SEQUENCE_NUMBER && track.recovering && track.pending[0] !== out
     if (follower || isRetriable(error)) {
+      track.moved ||= isMoved(error)
       this.retry(track, brokerError(`write to ${track.name}`, error, errorMessage))
       return
     }
@@ -289,6 +302,9 @@ export class Producer {
           detail: message ?? undefined,
           hint: 'A transaction that is open for longer than its timeout is aborted.',
         })
+      case E.UNSUPPORTED_VERSION:
+        this.options.cluster.forgetProtocol()
+        return brokerError(`write to ${track.name}`, error, message)
       default:
         return topicError('write to', 'write', track.topic, error, message)
     }
@@ -311,8 +327,9 @@ export class Producer {
     this.hold(track, async () => {
       const { cluster } = this.options
       await cluster.pause(track.failures - 1)
-      // A broker that is busy with the transaction before is the right one all the same; but asking costs little.
-      if (track.failures > 1) await cluster.refresh([track.topic])
+      // One that is busy with the transaction before is the right one all the same.
+      if (track.moved) await cluster.refresh([track.topic])
+      track.moved = false
       track.recovering = false
     })
   }
@@ -366,6 +383,10 @@ export class Producer {
   private reject(track: Track, error: TidemarkError): void {
     for (const { reject } of track.pending.splice(0)) reject(error)
   }
+}
+
+function isFull({ onWire, session, knownAs }: Track): boolean {
+  return onWire >= (session?.producerId === knownAs ? IN_FLIGHT_MAX : IN_FLIGHT_FIRST)
 }
 
 function isRetriable(error: number): boolean {

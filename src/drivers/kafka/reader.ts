@@ -59,7 +59,9 @@ const PARK_MS = 250
 const AHEAD_MS = 100
 /** How long brokers may be silent beyond what a poll waits, ms. */
 const DEAF_MS = 10_000
-const ANSWER_MS = 10_000
+const ANSWER_MS = 5_000
+/** What a partition may fill of an answer although others are asked for as well, bytes: batches are not small. */
+const SHARE_BYTES_MIN = 256 * 1024
 /** What failed is asked for again after this long, ms. */
 const FAILED_MS = 1_000
 /** How often topics are looked at anew, ms: one that was deleted and made again is noticed. */
@@ -224,7 +226,7 @@ export class KafkaReader implements Reader {
     const tracks = new Map(of.map(({ track }) => [track.name, track]))
     for (const track of tracks.values()) track.asked = true
     this.asking.add(node)
-    const share = Math.max(1, Math.floor(bytes / of.length))
+    const share = Math.max(Math.floor(bytes / of.length), Math.min(bytes, SHARE_BYTES_MIN))
     const topics: { topic: string; partitions: PartitionRequest[] }[] = []
     for (const { track, leader } of of) {
       const wanted: PartitionRequest = {

@@ -72,6 +72,20 @@ describeUnless(reason, 'the Kafka driver', () => {
     await log.close()
   })
 
+  test('the first records of topics that were just made keep their order, however many are on their way', async () => {
+    const log = await connect()
+    const writer = await log.plainWriter()
+    for (let round = 0; round < 10; round++) {
+      const topic = await made(log, 3)
+      const values = Array.from({ length: 60 }, (_, i) => `${i}`)
+      await Promise.all(values.map((value, i) => writer.append(`${topic}/${i % 3}`, batch(value))))
+      for (const partition of [0, 1, 2]) {
+        expect(await valuesOf(log, `${topic}/${partition}`)).toEqual(values.filter((_, i) => i % 3 === partition))
+      }
+    }
+    await log.close()
+  })
+
   test('a batch that is larger than the broker takes is refused with the setting that says so', async () => {
     const log = await connect()
     const topic = await made(log)
