@@ -8,7 +8,7 @@
  *
  *   --rate 2500   records a second     --keep   leave the logs of the workers where they are     --list   the scenarios
  *
- *   --guarantee at-least-once   the same without exactly-once: kill-workers then has to fail, or the oracle is blind
+ *   --guarantee at-least-once   the same without exactly-once: commit-points then has to fail, or the oracle is blind
  *
  * It ends with 1 when a scenario fails. A failed one leaves the logs of its workers and says where.
  */
@@ -44,7 +44,8 @@ function fail(sentence: string): never {
   process.exit(64)
 }
 
-if (!['exactly-once', 'at-least-once'].includes(values.guarantee)) fail('--guarantee is exactly-once or at-least-once.')
+const GUARANTEES = ['exactly-once', 'at-least-once'] as const
+const guarantee = GUARANTEES.find((each) => each === values.guarantee) ?? fail(`--guarantee is ${GUARANTEES.join(' or ')}.`)
 
 function positive(name: 'scale' | 'rate' | 'seed'): number {
   const number = Number(values[name])
@@ -78,7 +79,7 @@ async function torment(scenario: Scenario, folder: string, seed: number): Promis
   const random = seededRandom(seed)
   const kafka = await startKafka(scenario.kafka)
   const brokers = scenario.kafka.proxy === true ? kafka.proxiedBrokers : kafka.brokers
-  const workers = new Workers({ folder, brokers, guarantee: values.guarantee })
+  const workers = new Workers({ folder, brokers, guarantee })
   let [faults, verdict, error]: [number, Verdict | undefined, string | undefined] = [0, undefined, undefined]
   try {
     const oracle = await Oracle.open(kafka.brokers, seed)
@@ -91,6 +92,7 @@ async function torment(scenario: Scenario, folder: string, seed: number): Promis
         kafka,
         workers,
         proxy: kafka.proxies[0] as FaultProxy,
+        guarantee,
         times: Math.max(1, Math.round(scenario.times * positive('scale'))),
         unit: () => random.unit(),
         done: () => {

@@ -110,9 +110,10 @@ export class Oracle {
     let [last, since] = [-1, performance.now()]
     while (performance.now() - since < patienceMs) {
       const counts = new Map<string, number>()
-      await this.#read(OUT, 'committed', (key, value) =>
-        counts.set(key, Math.max(counts.get(key) ?? 0, numbersOf(value, TOTAL_ID, 3)[1] as number)),
-      )
+      await this.#read(OUT, 'committed', (key, value) => {
+        const [, count = 0] = numbersOf(value, TOTAL_ID, 3)
+        counts.set(key, Math.max(counts.get(key) ?? 0, count))
+      })
       const done = counts.values().reduce((sum, count) => sum + count, 0)
       if (done >= input.count) return
       if (done > last) [last, since] = [done, performance.now()]

@@ -9,6 +9,7 @@ export interface Run {
   readonly proxy: FaultProxy
   /** How many faults are to be done, of each kind that the scenario has. */
   readonly times: number
+  readonly guarantee: 'exactly-once' | 'at-least-once'
   unit(): number
   /** Counts a fault. */
   done(): void
@@ -45,7 +46,11 @@ const txn1 = { addPartitionsToTxn: 24, addOffsetsToTxn: 25 }
 /** These are asked when a worker starts, so one has to. */
 const AT_START: ReadonlySet<number> = new Set([api.offsetFetch, api.findCoordinator, api.joinGroup, api.syncGroup, txn.initProducerId])
 
-const COMMIT_POINTS = ['outputs', 'changelogs', 'decision', 'stores'].flatMap((deed) => [`commit.before-${deed}`, `commit.after-${deed}`])
+/** The steps of a commit, in `runtime/commit.ts`: there is a place before and one after each. */
+const COMMIT_STEPS = {
+  'exactly-once': ['outputs', 'changelogs', 'decision', 'stores'],
+  'at-least-once': ['outputs', 'changelogs', 'stores', 'positions'],
+} as const
 
 async function killWorkers(run: Run): Promise<void> {
   for (let i = 0; i < run.times; i++) {
@@ -59,8 +64,8 @@ async function killWorkers(run: Run): Promise<void> {
 }
 
 async function dieAtCommitPoints(run: Run): Promise<void> {
-  const { workers, times } = run
-  for (const at of COMMIT_POINTS) {
+  const { workers, times, guarantee } = run
+  for (const at of COMMIT_STEPS[guarantee].flatMap((step) => [`commit.before-${step}`, `commit.after-${step}`])) {
     for (let i = 0; i < times; i++) {
       let died = (): void => {}
       const death = new Promise<void>((resolve) => {
