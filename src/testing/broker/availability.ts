@@ -1,9 +1,14 @@
-/** Where tests get their Kafka from, and why there is none. */
+/**
+ * Where tests get their Kafka from, and why there is none. Containers are not among the sources: a container would add an engine, a package of
+ * fifteen others and an image to what has to be there, and could be neither frozen nor killed like a process. Whoever has one running names
+ * it in `TIDEMARK_TEST_BROKERS`.
+ */
 import { TidemarkError } from '../../base/errors.ts'
 import { KAFKA_ARTIFACTS, KAFKA_VERSIONS, type KafkaVersion } from './artifacts.ts'
 import { jarsOf } from './jars.ts'
 import { javaOf } from './java.ts'
 import { type KafkaCluster, type KafkaOptions, startKafka } from './kafka.ts'
+import { requireShell } from './process.ts'
 
 /** A Kafka to test against. Only one that was started here can be killed, paused and started again. */
 export type TestKafka =
@@ -17,6 +22,7 @@ export type TestKafka =
  */
 export async function whyNoKafka(version: KafkaVersion = KAFKA_VERSIONS[0]): Promise<string | undefined> {
   try {
+    requireShell()
     await javaOf(KAFKA_ARTIFACTS[version].javaMin)
     await jarsOf(version)
     return undefined

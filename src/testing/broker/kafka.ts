@@ -18,7 +18,7 @@ import { loggingIn } from './logging.ts'
 import { type KafkaNode, LocalNode } from './node.ts'
 import { freePorts, HOST, portFree } from './ports.ts'
 import { bootstrapFile, brokerCommand, classArchive, clusterOf, formatData, type KafkaKit, kafkaId } from './prepare.ts'
-import { removeAtEnd } from './process.ts'
+import { removeAtEnd, requireShell } from './process.ts'
 import { type NodePorts, propertiesOf, propertiesText } from './properties.ts'
 import { type FaultProxy, faultProxy } from './proxy.ts'
 import { checkSecurity, type KafkaSecurity, type SecuredAccess, securityOf } from './security.ts'
@@ -80,6 +80,7 @@ const PORT_TAKEN = /Address already in use/
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaCluster> {
   check(options)
+  requireShell()
   const version = options.version ?? KAFKA_VERSIONS[0]
   const java = await javaOf(KAFKA_ARTIFACTS[version].javaMin)
   const kit: KafkaKit = { version, java, jars: await jarsOf(version) }

@@ -7,6 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
+import { TidemarkError } from '../../base/errors.ts'
 
 /**
  * $1 is where the process says what it says; the rest is its command line. Its input is not ours: what waits for the end of ours would else
@@ -83,6 +84,14 @@ export async function startGuarded(
       if (running) process.kill(pid, name)
     },
   }
+}
+
+/** @throws TidemarkError TEST_BROKER_UNAVAILABLE where there is no POSIX shell */
+export function requireShell(): void {
+  if (process.platform !== 'win32') return
+  throw new TidemarkError('TEST_BROKER_UNAVAILABLE', 'a broker of tests is guarded by a POSIX shell, and Windows has none', {
+    hint: 'Run the tests in WSL; or name brokers that run already in TIDEMARK_TEST_BROKERS.',
+  })
 }
 
 /** Removes a folder when this process is gone. The returned function ends the watch. */
