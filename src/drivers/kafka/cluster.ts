@@ -45,8 +45,10 @@ const REQUEST_MS = 10_000
 const ASK_MS = 5_000
 const PAUSE_MS_MIN = 2
 const PAUSE_MS_MAX = 400
-/** A topic that was just made may be unknown to some brokers for a moment. */
-const UNKNOWN_TRIES = 4
+/** A topic that was just made may be unknown to some brokers for a moment, ms. */
+const UNKNOWN_MS = 250
+/** A topic that was there is unknown to a broker that has just started and not read its metadata yet, ms. */
+const GONE_MS = 5_000
 
 export class Cluster {
   readonly clock: Clock
@@ -57,6 +59,8 @@ export class Cluster {
   private readonly topics = new Map<string, TopicMetadata>()
   /** Why a topic could not be looked up, the last time. */
   private readonly topicErrors = new Map<string, number>()
+  /** Topics that were there once. */
+  private readonly seen = new Set<string>()
   private readonly coordinators = new Map<string, number>()
   private readonly stop = new AbortController()
   private wanted = new Set<string>()
@@ -267,6 +271,7 @@ export class Cluster {
    * @throws TidemarkError TOPIC_UNKNOWN, NOT_AUTHORIZED, BROKER_UNREACHABLE
    */
   async know(partitions: Iterable<string>): Promise<void> {
+    const began = this.clock.mono()
     let unknown = new Set<string>()
     for (const name of partitions) {
       const { topic, partition } = topicPartition(name)
@@ -281,12 +286,17 @@ export class Cluster {
         const error = this.topicErrors.get(topic) ?? E.NONE
         const passing = error === E.NONE || error === E.UNKNOWN_TOPIC_OR_PARTITION || error === E.LEADER_NOT_AVAILABLE
         if (!passing) throw topicError('use', 'describe', topic, error)
-        if (attempt + 1 >= UNKNOWN_TRIES) throw topicUnknown(error === E.NONE ? name : topic)
+        if (this.clock.mono() - began >= this.doubtMs(topic)) throw topicUnknown(error === E.NONE ? name : topic)
         still.add(topic)
       }
       unknown = still
       if (unknown.size > 0) await this.pause(attempt + 2)
     }
+  }
+
+  /** How long a topic that cannot be found is looked for, ms. */
+  doubtMs(topic: string): number {
+    return this.seen.has(topic) ? GONE_MS : UNKNOWN_MS
   }
 
   private learn({ brokers, topics }: MetadataResponse): void {
@@ -299,6 +309,7 @@ export class Cluster {
       this.topicErrors.set(name, error)
       if (error === E.UNKNOWN_TOPIC_OR_PARTITION) this.topics.delete(name)
       if (error !== E.NONE) continue
+      this.seen.add(name)
       const before = this.topics.get(name)
       const leaders: PartitionLeader[] = []
       for (const { partition, leaderId, leaderEpoch } of partitions) {

@@ -9,7 +9,7 @@
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { Assignment, GroupEvent, GroupMember, Identity, JoinOptions, Membership, TopicPartition } from '../../ports/log.ts'
 import type { Cluster, Purpose } from './cluster.ts'
-import { closedError, groupError, LinkLost } from './failures.ts'
+import { closedError, groupError, isCoordinatorMoved, LinkLost } from './failures.ts'
 import { GROUP } from './positions.ts'
 import type { Api } from './wire/api.ts'
 import {
@@ -382,12 +382,13 @@ export class KafkaMembership implements Membership {
     this.stop.signal.throwIfAborted()
   }
 
-  private ask<Request, Response extends { readonly error: number }>(
+  /** @throws LinkLost also when no coordinator is ready: that says nothing about this member */
+  private async ask<Request, Response extends { readonly error: number }>(
     api: Api<Request, Response>,
     call: { readonly request: Request; readonly timeoutMs: number },
   ): Promise<Response> {
     const { group, purpose, join } = this.options
-    return this.cluster.askCoordinator(GROUP, group, {
+    const answer = await this.cluster.askCoordinator(GROUP, group, {
       api,
       request: call.request,
       errorOf: ({ error }) => error,
@@ -396,6 +397,8 @@ export class KafkaMembership implements Membership {
       patienceMs: join.sessionMs / 2,
       timeoutMs: call.timeoutMs,
     })
+    if (isCoordinatorMoved(answer.error)) throw new LinkLost(`${api.name} of group "${group}": no coordinator is ready`, true, undefined)
+    return answer
   }
 
   /** What the group said, as the end of this membership. */

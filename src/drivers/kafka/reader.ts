@@ -45,8 +45,10 @@ interface Track {
   asked: boolean
   /** Who leads it must be asked for first. */
   lost: boolean
-  /** Look-ups that did not find it. */
+  /** Look-ups that did not help. */
   misses: number
+  /** Since when no broker has heard of it, ms by the monotonic clock. */
+  missingSince: number | undefined
   /** Not asked for before, ms by the monotonic clock. */
   notBefore: number
   /** When the last request was sent that found nothing. */
@@ -66,7 +68,6 @@ const SHARE_BYTES_MIN = 256 * 1024
 const FAILED_MS = 1_000
 /** How often topics are looked at anew, ms: one that was deleted and made again is noticed. */
 const LOOK_MS = 10_000
-const UNKNOWN_TRIES = 4
 
 export class KafkaReader implements Reader {
   private readonly options: ReaderOptions
@@ -100,7 +101,15 @@ export class KafkaReader implements Reader {
       if (known !== undefined && known.position === position) return known
       const { topic, partition } = topicPartition(name)
       const topicId = known?.topicId
-      const fresh = { ready: undefined, asked: false, lost: false, misses: 0, notBefore: 0, quietAt: Number.NEGATIVE_INFINITY }
+      const fresh = {
+        ready: undefined,
+        asked: false,
+        lost: false,
+        misses: 0,
+        missingSince: undefined,
+        notBefore: 0,
+        quietAt: Number.NEGATIVE_INFINITY,
+      }
       return { name, topic, partition, position, lastEpoch: -1, topicId, ...fresh }
     })
     this.wakeUp()
@@ -351,16 +360,22 @@ export class KafkaReader implements Reader {
     const error = cluster.topicError(track.topic) ?? E.NONE
     if (leader !== undefined && leader.node >= 0) {
       track.lost = false
+      track.missingSince = undefined
       track.misses++
       // It may still say that it does not lead: not asked for in a tight loop.
       if (track.misses > 1) track.notBefore = cluster.clock.mono() + Math.min(500, 5 * 2 ** track.misses)
     } else if (error !== E.NONE && error !== E.UNKNOWN_TOPIC_OR_PARTITION && !isMoved(error)) {
       track.lost = false
       this.answer(track, { kind: 'failed', partition: track.name, error: topicError('read', 'read', track.topic, error) })
-    } else if (leader === undefined && ++track.misses >= UNKNOWN_TRIES) {
-      track.misses = UNKNOWN_TRIES - 1
+    } else if (leader === undefined && this.isGone(track)) {
       this.answer(track, { kind: 'failed', partition: track.name, error: topicUnknown(track.topic) })
-    } else track.notBefore = cluster.clock.mono() + Math.min(500, 10 * 2 ** track.misses)
+    } else track.notBefore = cluster.clock.mono() + Math.min(500, 10 * 2 ** ++track.misses)
+  }
+
+  private isGone(track: Track): boolean {
+    const { cluster } = this
+    track.missingSince ??= cluster.clock.mono()
+    return cluster.clock.mono() - track.missingSince >= cluster.doubtMs(track.topic)
   }
 
   private silence(track: Track): Error {

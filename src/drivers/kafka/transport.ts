@@ -163,6 +163,7 @@ class Link {
     this.connection = connection
     this.options = options
     this.broker = broker
+    connection.socket.once('close', () => this.end(new Error('the socket was closed')))
   }
 
   static async open(address: BrokerAddress, options: LinkOptions): Promise<Link> {
@@ -171,7 +172,10 @@ class Link {
     let stage: 'connect' | 'greet' | 'authenticate' = 'connect'
     try {
       await connection.connect()
-      connection.socket.setNoDelay(true)
+      const { socket } = connection
+      socket.setNoDelay(true)
+      // kafkajs looks at deadlines only as long as it believes to be connected: nothing may wait on a socket that is gone.
+      socket.once('close', () => connection.rejectRequests(new Error('the socket was closed')))
       stage = 'greet'
       const broker = await greet(connection, options)
       stage = 'authenticate'
@@ -183,7 +187,9 @@ class Link {
         connection.setSupportAuthenticationProtocol(true)
         await connection.authenticate()
       }
-      return new Link(name, connection, options, broker)
+      const link = new Link(name, connection, options, broker)
+      if (!link.usable) throw new Error('the socket was closed')
+      return link
     } catch (error) {
       end(connection, error as Error)
       throw connectionFailure({
@@ -207,6 +213,7 @@ class Link {
 
   /** Written before this returns: what is called first is first on the wire. */
   send<Request, Response>(api: Api<Request, Response>, request: Request, options: SendOptions): Promise<Response> {
+    if (!this.usable) return Promise.reject(new LinkLost(`${api.name} to ${this.name}`, false, this.lost))
     const range = this.broker.apiKeys.find(({ apiKey }) => apiKey === api.key)
     const { version: most = Number.POSITIVE_INFINITY } = options
     const version = range && newestVersion(api, { ...range, maxVersion: Math.min(range.maxVersion, most) })
