@@ -143,6 +143,8 @@ if (values.list) {
   for (const { name, about, times } of SCENARIOS) console.log(`${name.padEnd(18)} ${String(times).padStart(4)} times   ${about}`)
   process.exit(0)
 }
+// So that what is cleared away at the end is cleared away at this end, too.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 const scenarios = chosen()
 const seed = positive('seed')
 console.log(`| ${COLUMNS.join(' | ')} |\n|${COLUMNS.map(() => '---|').join('')}`)

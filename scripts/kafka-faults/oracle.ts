@@ -48,6 +48,7 @@ export class Oracle {
 
   static async open(brokers: readonly string[], seed: number): Promise<Oracle> {
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-oracle-'))
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
     const opened = await openWorld({ dir: folder, log: kafka({ brokers }), schemas: await schemas() })
     await opened.world.log.ensure([
       { name: IN, partitions: PARTITIONS, cleanup: 'delete', retentionMs: -1 },
