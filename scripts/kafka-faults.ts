@@ -7,6 +7,8 @@
  *   node scripts/with-node.mjs scripts/kafka-faults.ts --only resets,silence --seed 7
  *
  *   --rate 2500   records a second     --keep   leave the logs of the workers where they are     --list   the scenarios
+ *   --kills 20    faults of each kind, whatever the table says     --records 50000   for the scenarios that have a number of them
+ *   --quick       a fiftieth of it     --report docs/faults.md   puts what was seen into the table there
  *
  *   --guarantee at-least-once   the same without exactly-once: commit-points then has to fail, or the oracle is blind
  *
@@ -19,17 +21,23 @@ import { parseArgs } from 'node:util'
 import { messageOf, TidemarkError } from '../src/base/errors.ts'
 import { type FaultProxy, startKafka } from '../src/testing/broker/index.ts'
 import { seededRandom } from '../src/testing/random.ts'
-import { Oracle, type Verdict } from './kafka-faults/oracle.ts'
+import { CHECKS, type Check } from './kafka-faults/checks.ts'
+import { Oracle } from './kafka-faults/oracle.ts'
+import { type Outcome, passed, row, TABLE, writeReport } from './kafka-faults/report.ts'
 import { SCENARIOS, type Scenario } from './kafka-faults/scenarios.ts'
 import { Workers } from './kafka-faults/workers.ts'
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string' },
-    scale: { type: 'string', default: '1' },
+    scale: { type: 'string' },
+    kills: { type: 'string' },
+    records: { type: 'string' },
+    quick: { type: 'boolean', default: false },
     rate: { type: 'string', default: '2500' },
     guarantee: { type: 'string', default: 'exactly-once' },
     seed: { type: 'string', default: '1' },
+    report: { type: 'string' },
     keep: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
@@ -38,6 +46,8 @@ const { values } = parseArgs({
 const WORKERS = 2
 /** The output has to grow at least this often, or the application stands still. */
 const STALL_MS = 60_000
+/** A check of fewer records would be over before its first fault. */
+const RECORDS_MIN = 2_000
 
 function fail(sentence: string): never {
   console.error(sentence)
@@ -47,40 +57,34 @@ function fail(sentence: string): never {
 const GUARANTEES = ['exactly-once', 'at-least-once'] as const
 const guarantee = GUARANTEES.find((each) => each === values.guarantee) ?? fail(`--guarantee is ${GUARANTEES.join(' or ')}.`)
 
-function positive(name: 'scale' | 'rate' | 'seed'): number {
-  const number = Number(values[name])
-  return number > 0 ? number : fail(`--${name} is a number above 0, not "${values[name]}".`)
+function positive(name: 'scale' | 'rate' | 'seed' | 'kills' | 'records', otherwise = 1): number {
+  const text = values[name]
+  const number = text === undefined ? otherwise : Number(text)
+  return number > 0 ? number : fail(`--${name} is a number above 0, not "${text}".`)
 }
 
-function chosen(): readonly Scenario[] {
-  if (values.only === undefined) return SCENARIOS
-  return values.only
-    .split(',')
-    .map(
-      (name) =>
-        SCENARIOS.find((scenario) => scenario.name === name) ??
-        fail(`There is no scenario "${name}". There are ${SCENARIOS.map((scenario) => scenario.name).join(', ')}.`),
-    )
+type Any = { readonly scenario: Scenario } | { readonly check: Check }
+const ALL = new Map<string, Any>([
+  ...SCENARIOS.map((scenario) => [scenario.name, { scenario }] as const),
+  ...CHECKS.map((check) => [check.name, { check }] as const),
+])
+
+function chosen(): readonly string[] {
+  const names = values.only?.split(',') ?? [...ALL.keys()]
+  for (const name of names) if (!ALL.has(name)) fail(`There is no scenario "${name}". There are ${[...ALL.keys()].join(', ')}.`)
+  return names
 }
 
-interface Outcome {
-  readonly scenario: Scenario
-  readonly faults: number
-  readonly seconds: number
-  readonly starts: number
-  /** Workers that ended although nothing killed them. */
-  readonly ends: readonly string[]
-  readonly verdict: Verdict | undefined
-  readonly error: string | undefined
-}
+const scale = positive('scale', values.quick ? 0.02 : 1)
+const timesOf = ({ times }: { readonly times: number }): number =>
+  values.kills === undefined ? Math.max(1, Math.round(times * scale)) : Math.round(positive('kills'))
 
 async function torment(scenario: Scenario, folder: string, seed: number): Promise<Outcome> {
-  const began = performance.now()
   const random = seededRandom(seed)
   const kafka = await startKafka(scenario.kafka)
   const brokers = scenario.kafka.proxy === true ? kafka.proxiedBrokers : kafka.brokers
   const workers = new Workers({ folder, brokers, guarantee })
-  let [faults, verdict, error]: [number, Verdict | undefined, string | undefined] = [0, undefined, undefined]
+  let faults = 0
   try {
     const oracle = await Oracle.open(kafka.brokers, seed)
     try {
@@ -93,7 +97,7 @@ async function torment(scenario: Scenario, folder: string, seed: number): Promis
         workers,
         proxy: kafka.proxies[0] as FaultProxy,
         guarantee,
-        times: Math.max(1, Math.round(scenario.times * positive('scale'))),
+        times: timesOf(scenario),
         unit: () => random.unit(),
         done: () => {
           faults += 1
@@ -102,62 +106,63 @@ async function torment(scenario: Scenario, folder: string, seed: number): Promis
       await oracle.enough()
       await oracle.settled(STALL_MS)
       await workers.stop()
-      verdict = await oracle.verdict()
+      const { records, lost, twice, wrong, first } = await oracle.verdict()
+      const seen = `${lost} lost, ${twice} twice, ${wrong} wrong; ${workers.starts} starts`
+      // A worker that gives up is a failure too: whatever happens to the brokers, it has to wait for them.
+      const faulty = [...(lost + twice + wrong > 0 ? [`${seen}: ${first}`] : []), ...workers.ownEnds]
+      return { name: scenario.name, about: scenario.about, faults, records, seen, faulty }
     } finally {
       await oracle.enough()
       await oracle.close()
     }
-  } catch (thrown) {
-    error = thrown instanceof TidemarkError ? thrown.explain() : messageOf(thrown)
   } finally {
     await workers.stop()
     await kafka.stop()
   }
-  return { scenario, faults, seconds: (performance.now() - began) / 1_000, starts: workers.starts, ends: workers.ownEnds, verdict, error }
 }
 
-/** A worker that gives up is a failure too: whatever happens to the brokers, it has to wait for them. */
-function passed({ verdict, error, ends }: Outcome): boolean {
-  return error === undefined && ends.length === 0 && verdict !== undefined && verdict.lost + verdict.twice + verdict.wrong === 0
+async function checked(check: Check, folder: string, seed: number): Promise<Outcome> {
+  const records = values.records === undefined ? Math.max(RECORDS_MIN, Math.round(check.records * scale)) : Math.round(positive('records'))
+  const result = await check.run({ folder, seed, times: timesOf(check), records: check.fixed === true ? check.records : records })
+  return { name: check.name, about: check.about, ...result }
 }
 
-const COLUMNS = ['scenario', 'fault', 'faults', 'records', 'lost', 'twice', 'wrong', 'worker starts', 'ended by themselves', 's', 'verdict']
-
-function row(outcome: Outcome): string {
-  const { scenario, faults, verdict, starts, ends, seconds } = outcome
-  const cells = [
-    scenario.name,
-    scenario.about,
-    faults,
-    verdict?.records,
-    verdict?.lost,
-    verdict?.twice,
-    verdict?.wrong,
-    starts,
-    ends.length,
-  ]
-  return `| ${[...cells.map((cell) => cell ?? '-'), seconds.toFixed(0), passed(outcome) ? 'pass' : 'FAIL'].join(' | ')} |`
+async function run(name: string, folder: string, seed: number): Promise<Outcome> {
+  const any = ALL.get(name) as Any
+  const began = performance.now()
+  const outcome = await ('scenario' in any ? torment(any.scenario, folder, seed) : checked(any.check, folder, seed)).catch(
+    (thrown: unknown): Outcome => {
+      const { about } = 'scenario' in any ? any.scenario : any.check
+      const error = thrown instanceof TidemarkError ? thrown.explain() : messageOf(thrown)
+      return { name, about, faults: 0, records: 0, seen: 'it did not come to an end', faulty: [error] }
+    },
+  )
+  return { ...outcome, seconds: (performance.now() - began) / 1_000 }
 }
 
 if (values.list) {
-  for (const { name, about, times } of SCENARIOS) console.log(`${name.padEnd(18)} ${String(times).padStart(4)} times   ${about}`)
+  for (const [name, any] of ALL) {
+    const { times, about } = 'scenario' in any ? any.scenario : any.check
+    console.log(`${name.padEnd(18)} ${String(times).padStart(4)} times   ${about}`)
+  }
   process.exit(0)
 }
 // So that what is cleared away at the end is cleared away at this end, too.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-const scenarios = chosen()
+const names = chosen()
 const seed = positive('seed')
-console.log(`| ${COLUMNS.join(' | ')} |\n|${COLUMNS.map(() => '---|').join('')}`)
+console.log(TABLE)
 let failures = 0
-for (const scenario of scenarios) {
-  const folder = mkdtempSync(join(tmpdir(), `tidemark-faults-${scenario.name}-`))
-  const outcome = await torment(scenario, folder, seed)
+for (const name of names) {
+  const folder = mkdtempSync(join(tmpdir(), `tidemark-faults-${name}-`))
+  const outcome = await run(name, folder, seed)
   console.log(row(outcome))
+  if (values.report !== undefined) writeReport(values.report, outcome, [...ALL.keys()])
   if (!passed(outcome)) {
     failures += 1
-    console.log(`  ${outcome.error ?? outcome.verdict?.first ?? outcome.ends.join(', ')}\n  logs of the workers: ${folder}`)
+    console.log(`  ${outcome.faulty.join('\n  ')}\n  logs of the workers: ${folder}`)
   } else if (values.keep) console.log(`  logs of the workers: ${folder}`)
   else rmSync(folder, { recursive: true, force: true })
 }
-console.log(failures === 0 ? 'all passed' : `${failures} of ${scenarios.length} failed (--seed ${seed})`)
+console.log(failures === 0 ? 'all passed' : `${failures} of ${names.length} failed (--seed ${seed})`)
 process.exit(failures === 0 ? 0 : 1)
