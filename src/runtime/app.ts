@@ -111,7 +111,8 @@ export class App {
 
   /** Whether everything in the logs is processed and committed by the group, and this worker's part of it is on disk. */
   async caughtUp(): Promise<boolean> {
-    if (!this.#worker.settled) return false
+    // What the group has committed says nothing of tasks that are still being restored here.
+    if (!this.#worker.settled || !this.#worker.ready) return false
     const partitions = this.#partitionsRead()
     const { log } = this.#world
     const committed = await log.committed(groupOf(this.plan.app), partitions)

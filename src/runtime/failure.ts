@@ -106,6 +106,13 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'LOG_CORRUPT',
   'OFFSETS_LOST',
   'TASK_FAILED',
+  'OPTION_INVALID',
+  'MEMBER_REPLACED',
+  'KAFKAJS_UNSUPPORTED',
+  'API_UNSUPPORTED',
+  'AUTHENTICATION_FAILED',
+  'TLS_FAILED',
+  'NOT_AUTHORIZED',
 ])
 
 export function isFinal(error: unknown): boolean {

@@ -107,6 +107,7 @@ async function open(plan: Plan, stage: StagePlan, partition: number, world: Worl
     guarantee: 'exactly-once' as const,
     tombstoneMs: TOMBSTONE_MS,
     changelogId: topic.id,
+    inputIds: new Map(),
     signal,
   }
   const { db } = await openLevel({ app, stage: stage.name, generation: stage.generation, partition }, parts, world)

@@ -168,6 +168,7 @@ async function liveState(graph: Graph, stage: StagePlan, partition: number, worl
     guarantee: 'exactly-once' as const,
     tombstoneMs: TOMBSTONE_MS,
     changelogId: topic.id,
+    inputIds: new Map(),
     signal,
   }
   const { db } = await openLevel(id, parts, world)

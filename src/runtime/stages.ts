@@ -115,6 +115,7 @@ export class Stages {
         signal,
         inputs: task.inputs.map(({ topic }) => partitionName(topic, partition)),
         changelogId: stage.changelog === undefined ? '' : this.topicId(stage.changelog),
+        inputIds: new Map(task.inputs.map(({ topic }) => [topic, this.topicId(topic)])),
       },
       this.#world,
       (opened) => this.#ready(task, opened, listener),
@@ -147,6 +148,7 @@ export class Stages {
       const parts = {
         partition: name,
         topic,
+        topicId: this.topicId(topic),
         number: partition,
         log: step,
         inbox: node.kind === 'repartition',

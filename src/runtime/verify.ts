@@ -67,6 +67,7 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
           guarantee: 'exactly-once' as const,
           tombstoneMs: TOMBSTONE_MS,
           changelogId: topic.id,
+          inputIds: new Map(),
           signal,
         }
         const { db } = await openLevel(id, parts, world)

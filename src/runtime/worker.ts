@@ -11,7 +11,7 @@ import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
 import { groupOf, writerId } from '../plan/naming.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
 import type { GroupEvent, Identity, Membership, PlainWriter, Writer } from '../ports/log.ts'
-import { assignMembers, encodeMember, liveWriters } from './assignment.ts'
+import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
 import { Bell } from './bell.ts'
 import { COMMIT, type CommitProtocol, type CommitRun, runCommit } from './commit.ts'
 import { backoffMs, isFinal, TaskStopped } from './failure.ts'
@@ -60,6 +60,8 @@ export class Worker {
   #fetcher: Fetcher | undefined
   #listening = false
   readonly #events: GroupEvent[] = []
+  /** The group has been asked once to think anew about what it gave. */
+  #objected = false
   /** Between giving up partitions and knowing the new ones: nothing is committed then. */
   #rebalancing = false
   #committing: Promise<void> | undefined
@@ -356,6 +358,7 @@ export class Worker {
         event.done()
         return
       case 'lost':
+        this.#world.telemetry.event({ kind: 'worker', worker: this.name, state: 'recovering', error: event.error })
         this.#disown()
         await this.#discardAll()
         return
@@ -372,6 +375,10 @@ export class Worker {
         await this.#insist(() => this.#world.log.fence(`${this.#stages.plan.app}-`, liveWriters(event.userData)))
         this.#openMissing()
         if (this.life.state === 'joining') this.life.to('running')
+        // A member that comes back under its name is given what it had, without the leader hearing of it: also after a deploy with
+        // another plan, which only a rebalance tells. Once, because a leader that is older than we are does not change its mind.
+        if (!this.#objected && isOfAnotherPlan(event.userData, this.#stages.planHash)) (this.#membership as Membership).rejoin()
+        this.#objected = true
       }
     }
   }
