@@ -80,8 +80,7 @@ export class Stages {
     options: RuntimeOptions,
     group: string = groupOf(plan.app),
   ): Promise<Stages> {
-    const codecs = await codecsOf(plan.graph, world.serdes)
-    const topics = await world.log.ensure(plan.topics.map(specOf))
+    const [codecs, topics] = await Promise.all([codecsOf(plan.graph, world.serdes), world.log.ensure(plan.topics.map(specOf))])
     return new Stages(plan, facts, world, options, codecs, topics, group)
   }
 
