@@ -157,6 +157,7 @@ for (const name of names) {
   const folder = mkdtempSync(join(tmpdir(), `tidemark-faults-${name}-`))
   const outcome = await run(name, folder, seed)
   console.log(row(outcome))
+  for (const figure of outcome.figures ?? []) console.log(`  ${figure}`)
   if (values.report !== undefined) writeReport(values.report, outcome, [...ALL.keys()])
   if (!passed(outcome)) {
     failures += 1

@@ -19,6 +19,8 @@ export interface CheckResult {
   readonly faulty: readonly string[]
   /** What was seen, for the table. */
   readonly seen: string
+  /** Times, which are of one machine at one hour: for the screen alone. */
+  readonly figures?: readonly string[]
 }
 
 export interface Check {

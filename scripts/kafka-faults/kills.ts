@@ -28,7 +28,7 @@ async function atRandom({ version, features, renamed = false }: Kind, options: C
       at += (0.5 + rig.unit()) * (records / (times + 1))
       await rig.reached(Math.min(at, records - 1))
       await sleep(rig.unit() * 100)
-      const victim = rig.instances[Math.floor(rig.unit() * rig.instances.length)] as string
+      const victim = rig.anyInstance()
       if (renamed) rig.keepDown(victim)
       await rig.kill(victim)
       if (renamed) rig.start(next())

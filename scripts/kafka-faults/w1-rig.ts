@@ -33,7 +33,8 @@ export interface Said {
   readonly task?: string
   readonly error?: string
   readonly began?: number
-  readonly pid?: number
+  /** CPU time that the worker has used by then. */
+  readonly cpuMs?: number
   readonly value?: string
   readonly by?: number
 }
@@ -133,6 +134,7 @@ export class Rig {
 
   /** Starts a worker; it is started again whenever it ends, until `stop`. Its state stays where it was. */
   start(instance: string, more: readonly string[] = this.onStart(instance)): ChildProcess {
+    this.#kept.delete(instance)
     const child = this.#spawn(instance, more)
     child.once('exit', (code, signal) => {
       if (this.#stopping || this.#running.get(instance) !== child) return
@@ -146,13 +148,18 @@ export class Rig {
 
   readonly #kept = new Set<string>()
 
-  /** Leaves a worker as it is when it ends. */
+  /** Leaves a worker as it is when it ends, until it is started. */
   keepDown(instance: string): void {
     this.#kept.add(instance)
   }
 
   get instances(): readonly string[] {
     return [...this.#running.keys()]
+  }
+
+  /** One of those that run; none has to. */
+  anyInstance(): string {
+    return this.instances[Math.floor(this.unit() * this.instances.length)] ?? ''
   }
 
   signal(instance: string, signal: NodeJS.Signals): void {

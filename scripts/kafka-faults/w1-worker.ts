@@ -28,8 +28,15 @@ const said = (error: unknown): string => (error instanceof TidemarkError ? error
 const say = (kind: string, more: Readonly<Record<string, unknown>> = {}): void =>
   console.log(JSON.stringify({ at: Date.now(), kind, ...more }))
 
+const cpuMs = (): number => Math.round((process.cpuUsage().user + process.cpuUsage().system) / 1_000)
+let first = true
+function committed(): void {
+  say('commit', first ? { cpuMs: cpuMs() } : {})
+  first = false
+}
+
 process.stdin.on('end', () => process.exit(1)).resume()
-say('start', { began: performance.timeOrigin, pid: process.pid })
+say('start', { began: performance.timeOrigin, cpuMs: cpuMs() })
 
 const [place, when] = (values.die ?? '').split('/') as [string, RequestPoint['when'] | undefined]
 if (when !== undefined) dieAtRequest({ api: Number(place), when, nth: Number(values.nth) })
@@ -42,7 +49,7 @@ try {
     schemas: await w1Schemas(),
     telemetry: {
       count: (counter, labels, by = 1) => {
-        if (counter === 'commits') say('commit')
+        if (counter === 'commits') committed()
         else if (counter === 'wipes' || counter === 'restored' || counter === 'commit_failures') say(counter, { ...labels, by })
       },
       event: (event) => {
