@@ -29,7 +29,12 @@ interface Lab {
   /** Runs the application here until it has caught up, or failed. */
   readonly work: (
     which?: 'w1' | 'copy' | 'compacted',
-  ) => Promise<{ readonly error: TidemarkError | undefined; readonly wipes: number; readonly warnings: readonly string[] }>
+  ) => Promise<{
+    readonly error: TidemarkError | undefined
+    readonly wipes: number
+    readonly failures: number
+    readonly warnings: readonly string[]
+  }>
 }
 
 async function inLab(options: CheckOptions, deed: (lab: Lab) => Promise<Found>): Promise<CheckResult> {
@@ -37,7 +42,7 @@ async function inLab(options: CheckOptions, deed: (lab: Lab) => Promise<Found>):
   try {
     const rig = await Rig.open({ folder: options.folder, brokers: cluster.brokers, records: options.records, seed: options.seed })
     const work: Lab['work'] = async (which = 'w1') => {
-      let wipes = 0
+      let [wipes, failures] = [0, 0]
       const warnings: string[] = []
       const app = await start(TOPOLOGIES[which] as Topology, {
         dir: join(options.folder, which),
@@ -46,13 +51,14 @@ async function inLab(options: CheckOptions, deed: (lab: Lab) => Promise<Found>):
         telemetry: {
           count: (counter) => {
             if (counter === 'wipes') wipes += 1
+            if (counter === 'commit_failures') failures += 1
           },
           event: (event) => {
             if (event.kind === 'warning') warnings.push(event.error.code)
           },
         },
       }).catch((error: unknown) => (error instanceof TidemarkError ? error : Promise.reject(error)))
-      if (app instanceof TidemarkError) return { error: app, wipes, warnings }
+      if (app instanceof TidemarkError) return { error: app, wipes, failures, warnings }
       const late = sleep(PATIENCE_MS).then(() => new TidemarkError('APP_CLOSED', `it neither ended nor failed in ${PATIENCE_MS / 1_000} s`))
       const error = await Promise.race([
         app.settled().then(
@@ -62,7 +68,7 @@ async function inLab(options: CheckOptions, deed: (lab: Lab) => Promise<Found>):
         late,
       ])
       await app.close().catch(() => {})
-      return { error, wipes, warnings }
+      return { error, wipes, failures, warnings }
     }
     try {
       const result = await deed({ cluster, rig, options, work })
@@ -226,7 +232,7 @@ async function compacted({ cluster, options, work }: Lab): Promise<Found> {
 
 const LARGE_BYTES = 10_000_000
 
-/** A record of 10 MB on its way through; and one that the output does not take. */
+/** A record of 10 MB on its way through. */
 async function large({ cluster, options, work }: Lab): Promise<Found> {
   for (const topic of [IN, OUT]) await renew(cluster, topic, { 'max.message.bytes': '20000000' })
   const record = (i: number, bytes: number): Written => ({
@@ -250,6 +256,23 @@ async function large({ cluster, options, work }: Lab): Promise<Found> {
     faulty,
     seen: `${got.length} of ${records.length} records, the largest of ${LARGE_BYTES} bytes`,
   }
+}
+
+/** An output that its topic does not take: the application ends and says so, once, instead of trying for ever. */
+async function oversize({ cluster, rig, work }: Lab): Promise<Found> {
+  await renew(cluster, IN, { 'max.message.bytes': '20000000' })
+  const [small, large] = [Buffer.from('small'), randomBytes(3_000_000, 1)]
+  const records = [small, large, small].map(
+    (value, i): Written => ({ partition: 0, timestamp: 1_700_000_000_000 + i, key: Buffer.from(`k${i}`), value }),
+  )
+  await write(cluster.brokers, IN, records)
+  const { error, failures } = await work('copy')
+  const faulty: string[] = []
+  if (codeOf(error) !== 'BATCH_LIMIT') faulty.push(`it met ${says(error)} instead of BATCH_LIMIT`)
+  if (failures > 1) faulty.push(`it tried ${failures} times`)
+  const position = stable(await rig.log.committed(GROUP, [`${IN}/0`])).get(`${IN}/0`) ?? 0
+  if (position > 1) faulty.push(`it committed position ${position}, behind a record that is nowhere`)
+  return { faults: 1, records: records.length, faulty, seen: `${says(error)} after ${failures} commit; position before the record` }
 }
 
 function randomBytes(count: number, seed: number): Buffer {
@@ -285,6 +308,14 @@ export const CONTENTS: readonly Check[] = [
     run: (options) => inLab(options, compacted),
   },
   { name: 'large', about: 'records of 10 MB', times: 3, records: 6, fixed: true, run: (options) => inLab(options, large) },
+  {
+    name: 'oversize',
+    about: 'an output that is larger than its topic takes',
+    times: 1,
+    records: 3,
+    fixed: true,
+    run: (options) => inLab(options, oversize),
+  },
   {
     name: 'codecs',
     about: "every compression, as Kafka's own producer writes it",

@@ -15,6 +15,7 @@ const TRIED: readonly (readonly [promise: string, check: string, times: number, 
   ['a worker that dies at any point of a commit, or at any request of it, leaves nothing half done', 'points', 1, 400_000],
   ['records that were removed before they were read stop their task, and no position is reset', 'gap', 1, 2_000],
   ['a source that was deleted and made again is refused, not read on', 'recreated', 1, 2_000],
+  ['an output that its topic does not take ends the application with the reason, and is not tried for ever', 'oversize', 1, 3],
   ['records of aborted transactions are not there, however transactions overlap', 'aborted', 1, 2_000],
 ]
 
