@@ -8,7 +8,7 @@
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
-import { groupOf, writerId } from '../plan/naming.ts'
+import { groupOf, writerId, writersOf } from '../plan/naming.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
 import type { GroupEvent, Identity, Membership, PlainWriter, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
@@ -366,7 +366,7 @@ export class Worker {
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
-        await this.#insist(() => this.#world.log.fence(`${this.#stages.plan.app}-`, liveWriters(event.userData)))
+        await this.#insist(() => this.#world.log.fence(writersOf(this.#stages.plan.app), liveWriters(event.userData)))
         this.#openMissing()
         if (this.life.state === 'joining') this.life.to('running')
         // A member that comes back under its name is given what it had, without the leader hearing of it: also after a deploy with
