@@ -4,6 +4,8 @@ export interface CheckOptions {
   /** An empty folder for what workers keep and say. */
   readonly folder: string
   readonly seed: number
+  /** `at-least-once` has to fail where rows are counted, or the oracle is blind. Default `exactly-once`. */
+  readonly guarantee?: 'exactly-once' | 'at-least-once'
   /** How often the fault is done, of each kind that the check has. */
   readonly times: number
   /** Records that are processed meanwhile. */

@@ -27,9 +27,7 @@ interface Lab {
   readonly rig: Rig
   readonly options: CheckOptions
   /** Runs the application here until it has caught up, or failed. */
-  readonly work: (
-    which?: 'w1' | 'copy' | 'compacted',
-  ) => Promise<{
+  readonly work: (which?: 'w1' | 'copy' | 'compacted') => Promise<{
     readonly error: TidemarkError | undefined
     readonly wipes: number
     readonly failures: number

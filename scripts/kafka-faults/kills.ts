@@ -87,12 +87,12 @@ async function atPoints(version: KafkaVersion, options: CheckOptions): Promise<C
 
 async function withRig(
   kafkaOptions: Parameters<typeof startKafka>[0],
-  { folder, records, seed }: CheckOptions,
+  { folder, records, seed, guarantee }: CheckOptions,
   torment: (rig: Rig) => Promise<number>,
 ): Promise<CheckResult> {
   const kafka = await startKafka(kafkaOptions)
   try {
-    const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed })
+    const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed, guarantee })
     try {
       const faults = await torment(rig)
       await rig.caughtUp()

@@ -49,7 +49,7 @@ export interface RigOptions {
   readonly seed: number
   readonly sessionMs?: number
   readonly commitMs?: number
-  readonly copy?: boolean
+  readonly guarantee?: 'exactly-once' | 'at-least-once' | undefined
 }
 
 type World = Awaited<ReturnType<typeof openWorld>>
@@ -194,10 +194,10 @@ export class Rig {
 
   #spawn(instance: string, more: readonly string[]): ChildProcess {
     this.starts += 1
-    const { folder, brokers, workerBrokers = brokers, sessionMs = 6_000, commitMs = 50, copy = false } = this.options
+    const { folder, brokers, workerBrokers = brokers, sessionMs = 6_000, commitMs = 50, guarantee = 'exactly-once' } = this.options
     const out = openSync(join(folder, `worker-${instance}.log`), 'a')
     const args = ['--brokers', workerBrokers.join(','), '--dir', join(folder, `state-${instance}`), '--instance', instance]
-    args.push('--session', `${sessionMs}`, '--commit', `${commitMs}`, ...(copy ? ['--copy'] : []), ...more)
+    args.push('--session', `${sessionMs}`, '--commit', `${commitMs}`, '--guarantee', guarantee, ...more)
     const child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, 'w1-worker.ts'), ...args], {
       stdio: ['pipe', out, out],
       env: { ...NODE_ENVIRONMENT, ...process.env },

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util'
 import { kafka } from '#tidemark/drivers/kafka'
-import { copy, w1, w1Schemas } from '../../bench/w1/topology.ts'
+import { w1, w1Schemas } from '../../bench/w1/topology.ts'
 import { messageOf, TidemarkError } from '../../src/base/errors.ts'
 import { App } from '../../src/runtime/app.ts'
 import { openWorld } from '../../src/start.ts'
@@ -17,7 +17,7 @@ const { values } = parseArgs({
     instance: { type: 'string', default: '0' },
     session: { type: 'string', default: '2000' },
     commit: { type: 'string', default: '50' },
-    copy: { type: 'boolean', default: false },
+    guarantee: { type: 'string', default: 'exactly-once' },
     /** A failpoint such as `commit.after-outputs`, or `26/sent`, `26/answered` for a request. */
     die: { type: 'string' },
     nth: { type: 'string', default: '1' },
@@ -65,12 +65,13 @@ try {
     },
   }
   const app = await App.start(
-    (values.copy ? copy : w1).graph,
+    w1.graph,
     { ...world, failpoint },
     {
       instance: values.instance,
       sessionMs: Number(values.session),
       commitIntervalMs: Number(values.commit),
+      guarantee: values.guarantee === 'at-least-once' ? values.guarantee : 'exactly-once',
     },
   )
   process.once('SIGTERM', () => {
