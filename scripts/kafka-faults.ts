@@ -123,7 +123,13 @@ async function torment(scenario: Scenario, folder: string, seed: number): Promis
 
 async function checked(check: Check, folder: string, seed: number): Promise<Outcome> {
   const records = values.records === undefined ? Math.max(RECORDS_MIN, Math.round(check.records * scale)) : Math.round(positive('records'))
-  const result = await check.run({ folder, seed, times: timesOf(check), records: check.fixed === true ? check.records : records })
+  const result = await check.run({
+    folder,
+    seed,
+    guarantee,
+    times: timesOf(check),
+    records: check.fixed === true ? check.records : records,
+  })
   return { name: check.name, about: check.about, ...result }
 }
 
@@ -157,6 +163,7 @@ for (const name of names) {
   const folder = mkdtempSync(join(tmpdir(), `tidemark-faults-${name}-`))
   const outcome = await run(name, folder, seed)
   console.log(row(outcome))
+  for (const figure of outcome.figures ?? []) console.log(`  ${figure}`)
   if (values.report !== undefined) writeReport(values.report, outcome, [...ALL.keys()])
   if (!passed(outcome)) {
     failures += 1

@@ -4,6 +4,8 @@ export interface CheckOptions {
   /** An empty folder for what workers keep and say. */
   readonly folder: string
   readonly seed: number
+  /** `at-least-once` has to fail where rows are counted, or the oracle is blind. Default `exactly-once`. */
+  readonly guarantee?: 'exactly-once' | 'at-least-once'
   /** How often the fault is done, of each kind that the check has. */
   readonly times: number
   /** Records that are processed meanwhile. */
@@ -19,6 +21,8 @@ export interface CheckResult {
   readonly faulty: readonly string[]
   /** What was seen, for the table. */
   readonly seen: string
+  /** Times, which are of one machine at one hour: for the screen alone. */
+  readonly figures?: readonly string[]
 }
 
 export interface Check {

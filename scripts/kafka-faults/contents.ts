@@ -27,9 +27,12 @@ interface Lab {
   readonly rig: Rig
   readonly options: CheckOptions
   /** Runs the application here until it has caught up, or failed. */
-  work(
-    which?: 'w1' | 'copy',
-  ): Promise<{ readonly error: TidemarkError | undefined; readonly wipes: number; readonly warnings: readonly string[] }>
+  readonly work: (which?: 'w1' | 'copy' | 'compacted') => Promise<{
+    readonly error: TidemarkError | undefined
+    readonly wipes: number
+    readonly failures: number
+    readonly warnings: readonly string[]
+  }>
 }
 
 async function inLab(options: CheckOptions, deed: (lab: Lab) => Promise<Found>): Promise<CheckResult> {
@@ -37,22 +40,23 @@ async function inLab(options: CheckOptions, deed: (lab: Lab) => Promise<Found>):
   try {
     const rig = await Rig.open({ folder: options.folder, brokers: cluster.brokers, records: options.records, seed: options.seed })
     const work: Lab['work'] = async (which = 'w1') => {
-      let wipes = 0
+      let [wipes, failures] = [0, 0]
       const warnings: string[] = []
-      const app = await start<readonly unknown[]>(TOPOLOGIES[which] as Topology<readonly unknown[]>, {
+      const app = await start(TOPOLOGIES[which] as Topology, {
         dir: join(options.folder, which),
         log: kafka({ brokers: cluster.brokers }),
         schemas: await w1Schemas(),
         telemetry: {
           count: (counter) => {
             if (counter === 'wipes') wipes += 1
+            if (counter === 'commit_failures') failures += 1
           },
           event: (event) => {
             if (event.kind === 'warning') warnings.push(event.error.code)
           },
         },
       }).catch((error: unknown) => (error instanceof TidemarkError ? error : Promise.reject(error)))
-      if (app instanceof TidemarkError) return { error: app, wipes, warnings }
+      if (app instanceof TidemarkError) return { error: app, wipes, failures, warnings }
       const late = sleep(PATIENCE_MS).then(() => new TidemarkError('APP_CLOSED', `it neither ended nor failed in ${PATIENCE_MS / 1_000} s`))
       const error = await Promise.race([
         app.settled().then(
@@ -62,7 +66,7 @@ async function inLab(options: CheckOptions, deed: (lab: Lab) => Promise<Found>):
         late,
       ])
       await app.close().catch(() => {})
-      return { error, wipes, warnings }
+      return { error, wipes, failures, warnings }
     }
     try {
       const result = await deed({ cluster, rig, options, work })
@@ -107,7 +111,7 @@ async function gap({ options, rig, work }: Lab): Promise<Found> {
   await rig.feed(Math.floor(options.records / 2))
   const before = await work()
   if (before.error !== undefined) faulty.push(`it did not work at all: ${before.error.explain()}`)
-  const victim = INPUT[0] as string
+  const [victim = ''] = INPUT
   const at = new Map(stable(await rig.log.committed(GROUP, INPUT)))
   await rig.feed(options.records)
   const cut = (at.get(victim) as number) + 10
@@ -209,10 +213,10 @@ async function compacted({ cluster, options, work }: Lab): Promise<Found> {
   const { error } = await work('compacted')
   const faulty = error === undefined ? [] : [error.explain()]
   const [input, output] = [new Map<string, string>(), new Map<string, string>()]
-  for await (const { partition, key, value } of readCommitted(cluster.brokers, IN)) input.set(`${partition} ${key}`, String(value))
+  for await (const { partition, key, value } of readCommitted(cluster.brokers, IN)) input.set(`${partition} ${String(key)}`, String(value))
   for await (const { key, value } of readCommitted(cluster.brokers, OUT)) output.set(String(key), String(value))
   for (const [place, value] of input) {
-    const key = place.split(' ')[1] as string
+    const key = place.slice(place.indexOf(' ') + 1)
     if (output.get(key) !== value) faulty.push(`${key} ends with ${output.get(key)?.slice(0, 8)} and not ${value.slice(0, 8)}`)
   }
   if (left > sent.length / 2) faulty.push('the broker compacted nothing, so nothing was tried')
@@ -226,7 +230,7 @@ async function compacted({ cluster, options, work }: Lab): Promise<Found> {
 
 const LARGE_BYTES = 10_000_000
 
-/** A record of 10 MB on its way through; and one that the output does not take. */
+/** A record of 10 MB on its way through. */
 async function large({ cluster, options, work }: Lab): Promise<Found> {
   for (const topic of [IN, OUT]) await renew(cluster, topic, { 'max.message.bytes': '20000000' })
   const record = (i: number, bytes: number): Written => ({
@@ -250,6 +254,23 @@ async function large({ cluster, options, work }: Lab): Promise<Found> {
     faulty,
     seen: `${got.length} of ${records.length} records, the largest of ${LARGE_BYTES} bytes`,
   }
+}
+
+/** An output that its topic does not take: the application ends and says so, once, instead of trying for ever. */
+async function oversize({ cluster, rig, work }: Lab): Promise<Found> {
+  await renew(cluster, IN, { 'max.message.bytes': '20000000' })
+  const [small, large] = [Buffer.from('small'), randomBytes(3_000_000, 1)]
+  const records = [small, large, small].map(
+    (value, i): Written => ({ partition: 0, timestamp: 1_700_000_000_000 + i, key: Buffer.from(`k${i}`), value }),
+  )
+  await write(cluster.brokers, IN, records)
+  const { error, failures } = await work('copy')
+  const faulty: string[] = []
+  if (codeOf(error) !== 'BATCH_LIMIT') faulty.push(`it met ${says(error)} instead of BATCH_LIMIT`)
+  if (failures > 1) faulty.push(`it tried ${failures} times`)
+  const position = stable(await rig.log.committed(GROUP, [`${IN}/0`])).get(`${IN}/0`) ?? 0
+  if (position > 1) faulty.push(`it committed position ${position}, behind a record that is nowhere`)
+  return { faults: 1, records: records.length, faulty, seen: `${says(error)} after ${failures} commit; position before the record` }
 }
 
 function randomBytes(count: number, seed: number): Buffer {
@@ -285,6 +306,14 @@ export const CONTENTS: readonly Check[] = [
     run: (options) => inLab(options, compacted),
   },
   { name: 'large', about: 'records of 10 MB', times: 3, records: 6, fixed: true, run: (options) => inLab(options, large) },
+  {
+    name: 'oversize',
+    about: 'an output that is larger than its topic takes',
+    times: 1,
+    records: 3,
+    fixed: true,
+    run: (options) => inLab(options, oversize),
+  },
   {
     name: 'codecs',
     about: "every compression, as Kafka's own producer writes it",

@@ -28,7 +28,7 @@ async function atRandom({ version, features, renamed = false }: Kind, options: C
       at += (0.5 + rig.unit()) * (records / (times + 1))
       await rig.reached(Math.min(at, records - 1))
       await sleep(rig.unit() * 100)
-      const victim = rig.instances[Math.floor(rig.unit() * rig.instances.length)] as string
+      const victim = rig.anyInstance()
       if (renamed) rig.keepDown(victim)
       await rig.kill(victim)
       if (renamed) rig.start(next())
@@ -87,12 +87,12 @@ async function atPoints(version: KafkaVersion, options: CheckOptions): Promise<C
 
 async function withRig(
   kafkaOptions: Parameters<typeof startKafka>[0],
-  { folder, records, seed }: CheckOptions,
+  { folder, records, seed, guarantee }: CheckOptions,
   torment: (rig: Rig) => Promise<number>,
 ): Promise<CheckResult> {
   const kafka = await startKafka(kafkaOptions)
   try {
-    const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed })
+    const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed, guarantee })
     try {
       const faults = await torment(rig)
       await rig.caughtUp()

@@ -9,6 +9,7 @@ export interface Outcome {
   readonly seen: string
   /** What is wrong, a sentence each. */
   readonly faulty: readonly string[]
+  readonly figures?: readonly string[]
   readonly seconds?: number
 }
 

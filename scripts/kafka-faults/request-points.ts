@@ -18,7 +18,7 @@ const HEADER_BYTES = 12
 export function dieAtRequest({ api, when, nth }: RequestPoint): void {
   let left = nth
   const die = (): never => process.kill(process.pid, 'SIGKILL') as never
-  const write = Socket.prototype.write as (this: Socket, ...args: unknown[]) => boolean
+  const { write } = Socket.prototype as unknown as { readonly write: (this: Socket, ...args: unknown[]) => boolean }
   const sockets = new WeakMap<
     Socket,
     { /** Of the frame that is being written. */ bytesLeft: number; hit: boolean; awaited: number | undefined }
@@ -46,7 +46,7 @@ export function dieAtRequest({ api, when, nth }: RequestPoint): void {
     if (socket.hit && socket.bytesLeft === 0 && when === 'sent') queueMicrotask(die)
     return done
   }
-  Socket.prototype.write = watched as typeof Socket.prototype.write
+  Object.assign(Socket.prototype, { write: watched })
 }
 
 /** Calls back with the correlation id of every answer on a socket, before any other listener has it. */

@@ -84,7 +84,7 @@ function foldable(workload: Workload, fed: number): Map<string, Cursor> {
     text()
     text()
     const seq = from.varint()
-    const kind = KINDS[from.varint()] as string
+    const kind = KINDS[from.varint()] ?? ''
     text()
     const [qty, price] = [from.varint(), from.varint()]
     text()

@@ -33,7 +33,8 @@ export interface Said {
   readonly task?: string
   readonly error?: string
   readonly began?: number
-  readonly pid?: number
+  /** CPU time that the worker has used by then. */
+  readonly cpuMs?: number
   readonly value?: string
   readonly by?: number
 }
@@ -48,7 +49,7 @@ export interface RigOptions {
   readonly seed: number
   readonly sessionMs?: number
   readonly commitMs?: number
-  readonly copy?: boolean
+  readonly guarantee?: 'exactly-once' | 'at-least-once' | undefined
 }
 
 type World = Awaited<ReturnType<typeof openWorld>>
@@ -133,6 +134,7 @@ export class Rig {
 
   /** Starts a worker; it is started again whenever it ends, until `stop`. Its state stays where it was. */
   start(instance: string, more: readonly string[] = this.onStart(instance)): ChildProcess {
+    this.#kept.delete(instance)
     const child = this.#spawn(instance, more)
     child.once('exit', (code, signal) => {
       if (this.#stopping || this.#running.get(instance) !== child) return
@@ -146,13 +148,18 @@ export class Rig {
 
   readonly #kept = new Set<string>()
 
-  /** Leaves a worker as it is when it ends. */
+  /** Leaves a worker as it is when it ends, until it is started. */
   keepDown(instance: string): void {
     this.#kept.add(instance)
   }
 
   get instances(): readonly string[] {
     return [...this.#running.keys()]
+  }
+
+  /** One of those that run; none has to. */
+  anyInstance(): string {
+    return this.instances[Math.floor(this.unit() * this.instances.length)] ?? ''
   }
 
   signal(instance: string, signal: NodeJS.Signals): void {
@@ -187,10 +194,10 @@ export class Rig {
 
   #spawn(instance: string, more: readonly string[]): ChildProcess {
     this.starts += 1
-    const { folder, brokers, workerBrokers = brokers, sessionMs = 6_000, commitMs = 50, copy = false } = this.options
+    const { folder, brokers, workerBrokers = brokers, sessionMs = 6_000, commitMs = 50, guarantee = 'exactly-once' } = this.options
     const out = openSync(join(folder, `worker-${instance}.log`), 'a')
     const args = ['--brokers', workerBrokers.join(','), '--dir', join(folder, `state-${instance}`), '--instance', instance]
-    args.push('--session', `${sessionMs}`, '--commit', `${commitMs}`, ...(copy ? ['--copy'] : []), ...more)
+    args.push('--session', `${sessionMs}`, '--commit', `${commitMs}`, '--guarantee', guarantee, ...more)
     const child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, 'w1-worker.ts'), ...args], {
       stdio: ['pipe', out, out],
       env: { ...NODE_ENVIRONMENT, ...process.env },

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util'
 import { kafka } from '#tidemark/drivers/kafka'
-import { copy, w1, w1Schemas } from '../../bench/w1/topology.ts'
+import { w1, w1Schemas } from '../../bench/w1/topology.ts'
 import { messageOf, TidemarkError } from '../../src/base/errors.ts'
 import { App } from '../../src/runtime/app.ts'
 import { openWorld } from '../../src/start.ts'
@@ -17,7 +17,7 @@ const { values } = parseArgs({
     instance: { type: 'string', default: '0' },
     session: { type: 'string', default: '2000' },
     commit: { type: 'string', default: '50' },
-    copy: { type: 'boolean', default: false },
+    guarantee: { type: 'string', default: 'exactly-once' },
     /** A failpoint such as `commit.after-outputs`, or `26/sent`, `26/answered` for a request. */
     die: { type: 'string' },
     nth: { type: 'string', default: '1' },
@@ -28,8 +28,15 @@ const said = (error: unknown): string => (error instanceof TidemarkError ? error
 const say = (kind: string, more: Readonly<Record<string, unknown>> = {}): void =>
   console.log(JSON.stringify({ at: Date.now(), kind, ...more }))
 
+const cpuMs = (): number => Math.round((process.cpuUsage().user + process.cpuUsage().system) / 1_000)
+let first = true
+function committed(): void {
+  say('commit', first ? { cpuMs: cpuMs() } : {})
+  first = false
+}
+
 process.stdin.on('end', () => process.exit(1)).resume()
-say('start', { began: performance.timeOrigin, pid: process.pid })
+say('start', { began: performance.timeOrigin, cpuMs: cpuMs() })
 
 const [place, when] = (values.die ?? '').split('/') as [string, RequestPoint['when'] | undefined]
 if (when !== undefined) dieAtRequest({ api: Number(place), when, nth: Number(values.nth) })
@@ -42,7 +49,7 @@ try {
     schemas: await w1Schemas(),
     telemetry: {
       count: (counter, labels, by = 1) => {
-        if (counter === 'commits') say('commit')
+        if (counter === 'commits') committed()
         else if (counter === 'wipes' || counter === 'restored' || counter === 'commit_failures') say(counter, { ...labels, by })
       },
       event: (event) => {
@@ -58,12 +65,13 @@ try {
     },
   }
   const app = await App.start(
-    (values.copy ? copy : w1).graph,
+    w1.graph,
     { ...world, failpoint },
     {
       instance: values.instance,
       sessionMs: Number(values.session),
       commitIntervalMs: Number(values.commit),
+      guarantee: values.guarantee === 'at-least-once' ? values.guarantee : 'exactly-once',
     },
   )
   process.once('SIGTERM', () => {

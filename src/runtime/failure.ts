@@ -96,6 +96,9 @@ export function backoffMs(
 
 /** Errors that trying again cannot mend, and that somebody must see. What has no code is a defect, and is not tried again either. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([
+  // What the log refuses from a commit it refuses from the next one, too, which is made of the same records.
+  'BATCH_LIMIT',
+  'KEY_INVALID',
   'DEAD_LETTER_FAILED',
   'STORE_FOREIGN',
   'STORE_LOCKED',

@@ -12,9 +12,10 @@ import { describeUnless, whyNotStarted } from './shared.ts'
 /** What is promised, the check that tries it, and how much of it. */
 const TRIED: readonly (readonly [promise: string, check: string, times: number, records: number])[] = [
   ['workers that are killed at random lose nothing, repeat nothing and keep their state', 'kills', 4, 6_000],
-  ['a worker that dies at any point of a commit, or at any request of it, leaves nothing half done', 'points', 1, 100_000],
+  ['a worker that dies at any point of a commit, or at any request of it, leaves nothing half done', 'points', 1, 400_000],
   ['records that were removed before they were read stop their task, and no position is reset', 'gap', 1, 2_000],
   ['a source that was deleted and made again is refused, not read on', 'recreated', 1, 2_000],
+  ['an output that its topic does not take ends the application with the reason, and is not tried for ever', 'oversize', 1, 3],
   ['records of aborted transactions are not there, however transactions overlap', 'aborted', 1, 2_000],
 ]
 

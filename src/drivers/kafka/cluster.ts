@@ -7,11 +7,12 @@
  */
 import type { Clock, Random } from '../../ports/clock.ts'
 import { topicPartition } from '../../ports/log.ts'
+import type { CoordinatorCall, CoordinatorKind } from './coordinator.ts'
 import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
 import { type BrokerAddress, Lane, type LinkOptions, type SendOptions } from './transport.ts'
 import type { Api } from './wire/api.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
-import { findCoordinator, GROUP_COORDINATOR, TRANSACTION_COORDINATOR } from './wire/find-coordinator.ts'
+import { findCoordinator } from './wire/find-coordinator.ts'
 import { type MetadataResponse, type MetadataTopic, metadata } from './wire/metadata.ts'
 
 export interface ClusterOptions {
@@ -384,26 +385,3 @@ export class Cluster {
     }
   }
 }
-
-export interface CoordinatorKind {
-  readonly keyType: number
-  readonly error: (key: string, error: number) => Error
-}
-
-export interface CoordinatorCall<Request, Response> {
-  readonly api: Api<Request, Response>
-  readonly request: Request
-  readonly errorOf: (answer: Response) => number
-  /** Whether the same request may be sent again when its answer was lost. */
-  readonly again: boolean
-  /** An answer was lost: the request may have been taken. */
-  readonly onLost?: () => void
-  /** The coordinator answered that it is none, or not ready. */
-  readonly onMoved?: (error: number) => void
-  readonly purpose?: Purpose
-  readonly patienceMs?: number
-  readonly timeoutMs?: number
-  readonly version?: number
-}
-
-export { GROUP_COORDINATOR, TRANSACTION_COORDINATOR }

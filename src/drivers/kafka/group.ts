@@ -7,21 +7,17 @@
  * it needs it no more. Static members (those with an instance name) come back without anybody else noticing.
  */
 import { messageOf, TidemarkError } from '../../base/errors.ts'
-import type { Assignment, GroupEvent, GroupMember, Identity, JoinOptions, Membership, TopicPartition } from '../../ports/log.ts'
+import type { Assignment, GroupEvent, Identity, JoinOptions, Membership, TopicPartition } from '../../ports/log.ts'
 import type { Cluster, Purpose } from './cluster.ts'
-import { closedError, groupError, isCoordinatorMoved, LinkLost } from './failures.ts'
+import { closedError, isCoordinatorMoved, LinkLost } from './failures.ts'
+import { assignmentBytes, assignmentOf, subscriptionBytes, toMember } from './group-bytes.ts'
+import { Ended, endOf } from './group-ends.ts'
 import { GROUP } from './positions.ts'
 import type { Api } from './wire/api.ts'
-import {
-  CONSUMER_PROTOCOL_TYPE,
-  decodeAssignment,
-  decodeSubscription,
-  encodeAssignment,
-  encodeSubscription,
-} from './wire/consumer-protocol.ts'
-import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
+import { CONSUMER_PROTOCOL_TYPE } from './wire/consumer-protocol.ts'
+import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { heartbeat } from './wire/heartbeat.ts'
-import { type JoinGroupMember, type JoinGroupResponse, joinGroup } from './wire/join-group.ts'
+import { type JoinGroupResponse, joinGroup } from './wire/join-group.ts'
 import { leaveGroup } from './wire/leave-group.ts'
 import { syncGroup } from './wire/sync-group.ts'
 
@@ -42,20 +38,6 @@ const BEATS_A_SESSION = 6
 const NETWORK_MS = 5_000
 const LEAVE_MS = 2_000
 const AGAIN_MS = 1_000
-/** In front of every member's user data: a number that makes it differ whenever a rebalance is wanted. */
-const NONCE_BYTES = 4
-
-/** Membership is over; the member joins again, but for one that was replaced or may not be one. */
-class Ended extends Error {
-  readonly failure: TidemarkError
-  readonly how: 'again' | 'anew' | 'for good'
-  /** @param how `again` under the same member id, `anew` as another member, or not `for good` */
-  constructor(failure: TidemarkError, how: 'again' | 'anew' | 'for good') {
-    super(failure.message)
-    this.failure = failure
-    this.how = how
-  }
-}
 
 export class KafkaMembership implements Membership {
   private readonly options: MembershipOptions
@@ -235,9 +217,9 @@ export class KafkaMembership implements Membership {
       const sentAt = this.cluster.clock.mono()
       const answer = await this.sync(joined, await this.plan(joined))
       if (answer.error === E.REBALANCE_IN_PROGRESS) continue
-      if (answer.error !== E.NONE) throw this.refusal('begin a generation of', answer.error)
+      if (answer.error !== E.NONE) throw this.end('begin a generation of', answer.error)
       this.confirmedAt = sentAt
-      return this.assignmentOf(answer.assignment)
+      return assignmentOf(answer.assignment)
     }
   }
 
@@ -245,8 +227,7 @@ export class KafkaMembership implements Membership {
   private async joinOnce(): Promise<JoinGroupResponse | undefined> {
     const { group, join } = this.options
     this.rejoining = false
-    const userData = Buffer.concat([nonceBytes(this.nonce), join.userData()])
-    const metadata = encodeSubscription({ topics: [], userData, ownedPartitions: [], generationId: -1, rackId: null })
+    const metadata = subscriptionBytes(this.nonce, join.userData())
     const answer = await this.ask(joinGroup, {
       request: {
         groupId: group,
@@ -271,11 +252,11 @@ export class KafkaMembership implements Membership {
       case E.REBALANCE_IN_PROGRESS:
         return undefined
       case E.UNKNOWN_MEMBER_ID:
-        if (this.seated) throw this.refusal('join', answer.error)
+        if (this.seated) throw this.end('join', answer.error)
         this.member = ''
         return undefined
       default:
-        throw this.refusal('join', answer.error)
+        throw this.end('join', answer.error)
     }
   }
 
@@ -308,17 +289,10 @@ export class KafkaMembership implements Membership {
         instanceId: join.instance ?? null,
         protocolType: CONSUMER_PROTOCOL_TYPE,
         protocolName: PROTOCOL,
-        assignments: [...plan].map(([memberId, assignment]) => ({ memberId, assignment: bytesOf(assignment) })),
+        assignments: [...plan].map(([memberId, assignment]) => ({ memberId, assignment: assignmentBytes(assignment) })),
       },
       timeoutMs: this.rebalanceMs + NETWORK_MS,
     })
-  }
-
-  private assignmentOf(bytes: Buffer): { partitions: readonly TopicPartition[]; userData: Uint8Array } {
-    if (bytes.length === 0) return { partitions: [], userData: Buffer.alloc(0) }
-    const { topics, userData } = decodeAssignment(bytes)
-    const partitions = topics.flatMap(({ topic, partitions: of }) => of.map((partition) => ({ topic, partition })))
-    return { partitions, userData: userData ?? Buffer.alloc(0) }
   }
 
   // --- staying -----------------------------------------------------------------------------------------------------------------
@@ -362,7 +336,7 @@ export class KafkaMembership implements Membership {
       if (lost instanceof LinkLost || (lost instanceof TidemarkError && lost.code === 'BROKER_UNREACHABLE')) return E.NONE
       throw lost
     }
-    if (error !== E.NONE && error !== E.REBALANCE_IN_PROGRESS) throw this.refusal('stay in', error)
+    if (error !== E.NONE && error !== E.REBALANCE_IN_PROGRESS) throw this.end('stay in', error)
     this.confirmedAt = sentAt
     return error
   }
@@ -401,59 +375,8 @@ export class KafkaMembership implements Membership {
     return answer
   }
 
-  /** What the group said, as the end of this membership. */
-  private refusal(doing: string, error: number): Ended {
+  private end(doing: string, error: number): Ended {
     const { group, join } = this.options
-    const { member } = this
-    switch (error) {
-      case E.FENCED_INSTANCE_ID:
-        return new Ended(
-          new TidemarkError('MEMBER_REPLACED', `another process is "${join.instance}" of group "${group}" by now`, {
-            detail: `Member ${member} was replaced and is not let in again.`,
-            hint: 'Two processes run under one instance name. Give each its own, or stop one of them.',
-          }),
-          'for good',
-        )
-      case E.INVALID_SESSION_TIMEOUT:
-        return new Ended(
-          new TidemarkError('OPTION_INVALID', 'the brokers do not allow such a session', {
-            detail: `sessionMs is ${join.sessionMs}.`,
-            hint: 'The limits are "group.min.session.timeout.ms" and "group.max.session.timeout.ms" of the brokers: 6 s and 30 min unless set.',
-          }),
-          'for good',
-        )
-      case E.GROUP_AUTHORIZATION_FAILED:
-      case E.INCONSISTENT_GROUP_PROTOCOL:
-        return new Ended(groupError(doing, group, error), 'for good')
-      default: {
-        const lost = new TidemarkError('MEMBER_LOST', `group "${group}" has given up a member`, {
-          detail: `Member ${member || '(new)'}: the broker answered ${kafkaError(error).name}.`,
-        })
-        return new Ended(lost, error === E.ILLEGAL_GENERATION ? 'again' : 'anew')
-      }
-    }
+    return endOf({ group, member: this.member, instance: join.instance, sessionMs: join.sessionMs }, doing, error)
   }
-}
-
-function nonceBytes(nonce: number): Buffer {
-  const bytes = Buffer.alloc(NONCE_BYTES)
-  bytes.writeUInt32BE(nonce % 2 ** 32)
-  return bytes
-}
-
-function toMember({ memberId, instanceId, metadata }: JoinGroupMember): GroupMember {
-  const { userData } = decodeSubscription(metadata)
-  return {
-    member: memberId,
-    instance: instanceId ?? undefined,
-    userData: userData === null ? Buffer.alloc(0) : userData.subarray(NONCE_BYTES),
-  }
-}
-
-function bytesOf({ partitions, userData }: Assignment): Buffer {
-  const topics = [...Map.groupBy(partitions, ({ topic }) => topic)].map(([topic, of]) => ({
-    topic,
-    partitions: of.map(({ partition }) => partition),
-  }))
-  return encodeAssignment({ topics, userData: Buffer.from(userData) })
 }

@@ -4,9 +4,11 @@
  */
 import { TidemarkError } from '../../base/errors.ts'
 import { type GroupPositions, type PartitionName, type Positions, partitionName, topicPartition } from '../../ports/log.ts'
-import { type Cluster, type CoordinatorKind, GROUP_COORDINATOR } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
+import type { CoordinatorKind } from './coordinator.ts'
 import { groupError, isExpelled, topicError, unreachable } from './failures.ts'
 import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
+import { GROUP_COORDINATOR } from './wire/find-coordinator.ts'
 import { offsetCommit } from './wire/offset-commit.ts'
 import { offsetFetch } from './wire/offset-fetch.ts'
 import type { CommittedTopic, TopicResults } from './wire/parts.ts'

@@ -14,6 +14,7 @@ import { decodeFetched, FetchBroken } from './answer.ts'
 import type { Cluster, PartitionLeader, Purpose } from './cluster.ts'
 import { closedError, isMoved, LinkLost, recreated, topicError, topicUnknown, unreachable } from './failures.ts'
 import { offsetsAt } from './offsets.ts'
+import { requestFor, type Track } from './tracks.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { type FetchPartition, fetch } from './wire/fetch.ts'
 import { READ_COMMITTED, READ_UNCOMMITTED } from './wire/parts.ts'
@@ -29,32 +30,6 @@ export interface ReaderOptions {
   readonly onClose: (reader: KafkaReader) => void
 }
 
-/** A partition that is read. A new assignment makes new ones, but for those that go on where they are. */
-interface Track {
-  readonly name: PartitionName
-  readonly topic: string
-  readonly partition: number
-  position: number
-  /** Of the batch read last, so that a log that was cut below it is noticed. */
-  lastEpoch: number
-  /** Of the topic that the position belongs to. */
-  topicId: string | undefined
-  /** Answered, and not handed out yet. */
-  ready: Fetched | undefined
-  /** In a request that is on its way. */
-  asked: boolean
-  /** Who leads it must be asked for first. */
-  lost: boolean
-  /** Look-ups that did not help. */
-  misses: number
-  /** Since when no broker has heard of it, ms by the monotonic clock. */
-  missingSince: number | undefined
-  /** Not asked for before, ms by the monotonic clock. */
-  notBefore: number
-  /** When the last request was sent that found nothing. */
-  quietAt: number
-}
-
 /** How long a request waits at a broker for something to come, ms: a new assignment waits as long for an answer to the old one. */
 const PARK_MS = 250
 /** The same for a request that leaves while the caller works on the answer to the last. */
@@ -62,8 +37,6 @@ const AHEAD_MS = 100
 /** How long brokers may be silent beyond what a poll waits, ms. */
 const DEAF_MS = 10_000
 const ANSWER_MS = 5_000
-/** What a partition may fill of an answer although others are asked for as well, bytes: batches are not small. */
-const SHARE_BYTES_MIN = 256 * 1024
 /** What failed is asked for again after this long, ms. */
 const FAILED_MS = 1_000
 /** How often topics are looked at anew, ms: one that was deleted and made again is noticed. */
@@ -235,21 +208,7 @@ export class KafkaReader implements Reader {
     const tracks = new Map(of.map(({ track }) => [track.name, track]))
     for (const track of tracks.values()) track.asked = true
     this.asking.add(node)
-    const share = Math.max(Math.floor(bytes / of.length), Math.min(bytes, SHARE_BYTES_MIN))
-    const topics: { topic: string; partitions: PartitionRequest[] }[] = []
-    for (const { track, leader } of of) {
-      const wanted: PartitionRequest = {
-        partition: track.partition,
-        currentLeaderEpoch: leader.epoch,
-        fetchOffset: track.position,
-        lastFetchedEpoch: track.lastEpoch,
-        partitionMaxBytes: share,
-      }
-      // Partitions are answered in the order of the request, and only the first is sure to be.
-      const last = topics.at(-1)
-      if (last?.topic === track.topic) last.partitions.push(wanted)
-      else topics.push({ topic: track.topic, partitions: [wanted] })
-    }
+    const topics = requestFor(of, bytes)
     const request = {
       maxWaitMs: Math.ceil(waitMs),
       minBytes: 1,
@@ -411,12 +370,4 @@ export class KafkaReader implements Reader {
       this.wakeUp = () => {}
     }
   }
-}
-
-interface PartitionRequest {
-  partition: number
-  currentLeaderEpoch: number
-  fetchOffset: number
-  lastFetchedEpoch: number
-  partitionMaxBytes: number
 }

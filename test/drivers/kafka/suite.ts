@@ -17,7 +17,7 @@ export function kafkaSuite(version: KafkaVersion): void {
     sessionMs: 2_000,
     make: async () => {
       const cluster = await startKafka({ version })
-      const connect = async (): Promise<Log> => (await kafka({ brokers: cluster.brokers, transactionMs: 2_000 }).open(parts)).log
+      const connect = async (): Promise<Log> => (await kafka({ brokers: cluster.brokers, transactionMs: 15_000 }).open(parts)).log
       return {
         connect,
         compact: (topic) => compactNow(cluster.brokers, topic),
