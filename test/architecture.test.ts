@@ -32,10 +32,6 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
 }
 /** Longer files, each with its reason. */
 const LONG: Readonly<Record<string, string>> = {
-  'drivers/kafka/cluster.ts': 'what is known of one cluster, and the one place that asks again',
-  'drivers/kafka/group.ts': 'one membership: join, sync, heartbeat and leave share who the member is',
-  'drivers/kafka/producer.ts': 'one queue a partition: sending, sending again and failing share its order',
-  'drivers/kafka/reader.ts': 'one reader: asking and answering share the tracks',
   'runtime/worker.ts': 'one loop with its commits, its group and its failures: apart, each would need the private state of the others',
   'testing/disk.ts': 'one disk: its operations share what is durable and what is not',
   'testing/harness.ts': 'one face for tests, method by method',
