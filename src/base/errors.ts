@@ -50,6 +50,16 @@ export const ERROR_CODES = {
   MEMBER_LOST: 'a group no longer counts this process among its members',
   MEMBER_REPLACED: 'another process took over the name of a group member',
   SEQUENCE_BROKEN: 'a batch does not follow the one that its writer appended before it',
+  // brokers
+  KAFKAJS_UNSUPPORTED: 'the installed kafkajs is not the one that the Kafka driver was made for',
+  BROKER_UNREACHABLE: 'no broker answers',
+  BROKER_ERROR: 'a broker refused a request',
+  AUTHENTICATION_FAILED: 'a broker refuses the user or the password',
+  TLS_FAILED: 'a broker and this client do not agree on TLS',
+  NOT_AUTHORIZED: 'the user lacks a right at the broker',
+  API_UNSUPPORTED: 'a broker lacks an API or a version that is needed',
+  // wire
+  WIRE_INVALID: 'the bytes of a message contradict their format',
   // state
   STORE_LOCKED: 'another process has this state directory open',
   STORE_CORRUPT: 'bytes of a state store are damaged',
@@ -67,6 +77,9 @@ export const ERROR_CODES = {
   DECISION_UNKNOWN: 'a decision is not declared by its projection',
   APP_CLOSED: 'the application was used after it was closed',
   REPLAY_DIFFERS: 'a rebuilt projection differs from the live one',
+  // brokers of tests
+  TEST_BROKER_UNAVAILABLE: 'what a broker of tests is made of is missing on this machine',
+  TEST_BROKER_FAILED: 'a broker of tests ended, or does not answer',
   // command line and topologies that ship
   INPUT_INVALID: 'an input file cannot be read as what it should be',
   INPUT_CHANGED: 'a directory was filled from another input',

@@ -12,7 +12,8 @@ import { HIDE_CURSOR, type Output, SHOW_CURSOR } from './shell.ts'
 /** What is shown of one moment. */
 export interface Sample {
   readonly app: string
-  readonly dir: string
+  /** On which log, in words. */
+  readonly where: string
   readonly elapsedMs: number
   readonly feed: { readonly done: number; readonly total: number } | undefined
   /** Records a second. */
@@ -52,11 +53,11 @@ export function plainLine(sample: Sample): string {
 
 /** The picture: lines no wider than the terminal, and no more of them than it has. */
 export function picture(sample: Sample, size: { readonly columns: number; readonly rows: number }, color: Painter): string[] {
-  const { app, dir, elapsedMs, counts, views, check } = sample
+  const { app, where, elapsedMs, counts, views, check } = sample
   const width = size.columns - 2
   const lines = [
     '',
-    `  ${color.strong(app)} ${color.faint(`on the embedded log in ${dir}`)}   ${clockTime(elapsedMs)}`,
+    `  ${color.strong(app)} ${color.faint(where)}   ${clockTime(elapsedMs)}`,
     '',
     ...progressLines(sample, color),
     `  ${Object.entries(LABEL)

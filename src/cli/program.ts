@@ -3,15 +3,16 @@
  * The options of a feed become options of `dev`, so its module is loaded before the words are judged. Commands are loaded when they are
  * used, because most of them bring the whole runtime.
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { TidemarkError } from '../base/errors.ts'
 import { SECTIONS } from '../plan/explain.ts'
 import type { DevOptions } from './commands/dev.ts'
 import type { PlanOptions } from './commands/plan.ts'
 import type { ReplayOptions } from './commands/replay.ts'
 import { fail } from './failure.ts'
+import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
+import { addAcl, addRun, addRunOptions, addTopics, type RunWords } from './kafka-grammar.ts'
 import { type Loaded, loadTopology } from './load.ts'
-import { nearest } from './nearest.ts'
 import type { Wanted } from './place.ts'
 import { COLORS, paint } from './render.ts'
 import { EXIT, type Shell } from './shell.ts'
@@ -30,7 +31,7 @@ export async function run(argv: readonly string[], shell: Shell): Promise<number
   const json = argv.includes('--json') || /(^|\n)--format(=|\n)json(\n|$)/.test(argv.join('\n'))
   try {
     const outcome: Outcome = { code: EXIT.ok }
-    const program = programOf(shell, await topologyOfDev(argv, shell), outcome)
+    const program = programOf(shell, await topologyOf(argv, shell), outcome)
     await program.parseAsync([...argv], { from: 'user' })
     return outcome.code
   } catch (error) {
@@ -62,6 +63,17 @@ function programOf(shell: Shell, loaded: Loaded | undefined, outcome: Outcome): 
       outcome.code = await action(...args)
     }
   addDev(program, shell, loaded, ends)
+  const run = addRun(program)
+  const feeding = addFeedOptions(run, 'run', loaded)
+  run.action(
+    ends(async (_topology: string, _options: unknown, own: Command) => {
+      const { runOnKafka } = await import('./commands/run.ts')
+      // As with `dev`, these very words have loaded it.
+      return await runOnKafka(loaded as Loaded, own.opts<RunWords>(), feeding(own), shell)
+    }),
+  )
+  addTopics(program, shell, ends)
+  addAcl(program, shell, ends)
   addPlan(program, shell, ends)
   addCheck(program, shell, ends)
   addTypes(program, shell, ends)
@@ -71,8 +83,6 @@ function programOf(shell: Shell, loaded: Loaded | undefined, outcome: Outcome): 
   return program.addHelpText('after', EXITS)
 }
 
-type Ends = <Args extends unknown[]>(action: (...args: Args) => Promise<number>) => (...args: Args) => Promise<void>
-
 const EXITS = `
 Exit codes:
   0 done   1 failed   2 something differs   64 wrong usage   75 the folder is in use, try later   78 wrong configuration   130 interrupted
@@ -80,25 +90,13 @@ Exit codes:
 Begin with:
   tidemark dev topologies/retail`
 
-const JSON_ABOUT = 'print one JSON object, errors included'
-
 function addDev(program: Command, shell: Shell, loaded: Loaded | undefined, ends: Ends): void {
   const command = program
     .command('dev')
     .description('run a topology on the embedded log, with its feed, and show it live')
     .argument('<topology>', 'folder or file of its module')
   addDevOptions(command)
-  const feed = Object.entries(loaded?.feed?.options ?? {})
-  if (feed.length > 0) command.optionsGroup('Options of its feed:')
-  for (const [name, { value, about, default: preset }] of feed) {
-    if (!/^[a-z][a-z0-9-]*$/.test(name) || command.options.some(({ long }) => long === `--${name}`) || name === 'help') {
-      throw new TidemarkError('INPUT_INVALID', `the feed of "${loaded?.name}" has an option that cannot be one`, {
-        detail: `It is "${name}".`,
-        hint: 'Options are lower-case words with dashes, and none that "tidemark dev" has itself.',
-      })
-    }
-    command.option(value === undefined ? `--${name}` : `--${name} ${value}`, preset === undefined ? about : `${about} (default: ${preset})`)
-  }
+  const feeding = addFeedOptions(command, 'dev', loaded)
   examples(command, [
     ['tidemark dev topologies/retail', 'at its own pace, views on http://127.0.0.1:8080/views'],
     ['tidemark dev topologies/retail --once --json', 'as fast as it goes; exit code 0 when everything was applied'],
@@ -107,14 +105,37 @@ function addDev(program: Command, shell: Shell, loaded: Loaded | undefined, ends
   command.action(
     ends(async (_topology: string, _options: unknown, own: Command) => {
       const { dir, port, once = false, json = false } = own.opts<Partial<DevOptions>>()
-      const values = Object.fromEntries(
-        feed.map(([name]) => [name, own.getOptionValue(new Option(`--${name}`).attributeName()) as string | true | undefined]),
-      )
       // The topology was loaded to learn the feed's options, from these very words.
       const { dev } = await import('./commands/dev.ts')
-      return await dev(loaded as Loaded, { dir, port, once, json, feed: values }, shell)
+      return await dev(loaded as Loaded, { dir, port, once, json, feed: feeding(own) }, shell)
     }),
   )
+}
+
+/** Adds the options of a topology's feed, and gives what reads their values from a parsed command. */
+function addFeedOptions(
+  command: Command,
+  name: string,
+  loaded: Loaded | undefined,
+): (own: Command) => Readonly<Record<string, string | true | undefined>> {
+  const feed = Object.entries(loaded?.feed?.options ?? {})
+  if (feed.length > 0) command.optionsGroup('Options of its feed:')
+  for (const [option, { value, about, default: preset }] of feed) {
+    if (!/^[a-z][a-z0-9-]*$/.test(option) || command.options.some(({ long }) => long === `--${option}`) || option === 'help') {
+      throw new TidemarkError('INPUT_INVALID', `the feed of "${loaded?.name}" has an option that cannot be one`, {
+        detail: `It is "${option}".`,
+        hint: `Options are lower-case words with dashes, and none that "tidemark ${name}" has itself.`,
+      })
+    }
+    command.option(
+      value === undefined ? `--${option}` : `--${option} ${value}`,
+      preset === undefined ? about : `${about} (default: ${preset})`,
+    )
+  }
+  return (own) =>
+    Object.fromEntries(
+      feed.map(([option]) => [option, own.getOptionValue(new Option(`--${option}`).attributeName()) as string | true | undefined]),
+    )
 }
 
 function addDevOptions(command: Command): Command {
@@ -130,12 +151,13 @@ function addDevOptions(command: Command): Command {
 }
 
 /**
- * The topology that a `dev` line means, loaded; undefined where none is named, which the parser then says. Options of the feed are not known
- * yet, and neither is which of them takes a value: so the topology is looked for before the first unknown option.
+ * The topology that a line with a feed means (`dev`, `run`), loaded; undefined where none is named, which the parser then says. Options of the
+ * feed are not known yet, and neither is which of them takes a value: so the topology is looked for before the first unknown option.
  */
-async function topologyOfDev(argv: readonly string[], shell: Shell): Promise<Loaded | undefined> {
-  if (argv[0] !== 'dev') return undefined
-  const probe = addDevOptions(new Command('dev'))
+async function topologyOf(argv: readonly string[], shell: Shell): Promise<Loaded | undefined> {
+  const [name] = argv
+  if (name !== 'dev' && name !== 'run') return undefined
+  const probe = (name === 'dev' ? addDevOptions(new Command('dev')) : addRunOptions(new Command('run')))
     .exitOverride()
     .configureOutput({ writeErr: () => {} })
   const [topology] = probe.parseOptions(argv.slice(1)).operands
@@ -143,8 +165,8 @@ async function topologyOfDev(argv: readonly string[], shell: Shell): Promise<Loa
   const words = argv.slice(1).filter((word) => !['-h', '--help'].includes(word))
   if (words.length === 0) return undefined
   throw new TidemarkError('OPTION_INVALID', 'the topology is not named', {
-    detail: `"tidemark dev" was given: ${words.join(' ')}.`,
-    hint: 'Name it first, and the options of its feed after it: tidemark dev topologies/retail --once.',
+    detail: `"tidemark ${name}" was given: ${words.join(' ')}.`,
+    hint: `Name it first, and the options of its feed after it: tidemark ${name} topologies/retail.`,
   })
 }
 
@@ -268,25 +290,6 @@ function placed(command: Command): Command {
   return command
     .option('--dir <folder>', 'where the topology ran (default: the only one below .tidemark)')
     .option('--topology <module>', 'its module (default: the one that "tidemark dev" noted there)')
-}
-
-function choice(flags: string, about: string, names: readonly string[]): Option {
-  return new Option(flags, about).choices(names).argParser((given: string) => {
-    if (names.includes(given)) return given
-    const meant = nearest(given, names)
-    throw new InvalidArgumentError(meant === undefined ? `It is one of ${names.join(', ')}.` : `(Did you mean ${meant}?)`)
-  })
-}
-
-function portOf(given: string): number {
-  const port = Number(given)
-  if (/^\d+$/.test(given) && port <= 65_535) return port
-  throw new InvalidArgumentError('A port is a number from 0 to 65535.')
-}
-
-function examples(command: Command, lines: readonly (readonly [command: string, about: string])[]): void {
-  const width = Math.max(...lines.map(([words]) => words.length))
-  command.addHelpText('after', ['', 'Examples:', ...lines.map(([words, about]) => `  ${words.padEnd(width)}   ${about}`)].join('\n'))
 }
 
 /** The parser's sentence as an error of ours: what is wrong, and what was meant. */

@@ -33,9 +33,27 @@ export function rebuildGroup(app: string, stage: string, generation: number): st
   return `${app}-${stage}-g${generation}`
 }
 
+/**
+ * What the transactional ids of an application's workers begin with, and nobody else's: names of applications have no slash. With a dash
+ * alone, "retail" would end the transactions of "retail-eu".
+ */
+export function writersOf(app: string): string {
+  return `${app}-worker/`
+}
+
 /** The transactional id of one worker. */
 export function writerId(app: string, instance: string): string {
-  return `${app}-${instance}`
+  return `${writersOf(app)}${instance}`
+}
+
+/** The same for those that rebuild a stage. */
+export function rebuildersOf(app: string): string {
+  return `${app}-rebuild/`
+}
+
+/** The transactional id of what rebuilds a stage. */
+export function rebuilderId(app: string, stage: string): string {
+  return `${rebuildersOf(app)}${stage}`
 }
 
 /** One stage on one partition. */

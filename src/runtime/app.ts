@@ -70,7 +70,6 @@ export class App {
     const { plan, facts } = await planAgainst(graph, world, lock)
     const restoring = new Map<string, number>()
     const observed: World = { ...world, telemetry: watching(world.telemetry, restoring) }
-    await world.log.ensure(plan.topics.map(specOf))
     const stages = await Stages.make(plan, facts, observed, settings)
     return new App(stages, facts, observed, settings, protocol, restoring)
   }

@@ -56,6 +56,11 @@ export function assignMembers(tasks: readonly TaskPlan[], plan: string, members:
   )
 }
 
+/** Whether the leader that made an assignment worked by another plan than ours, or by none that it told. */
+export function isOfAnotherPlan(userData: Uint8Array, plan: string): boolean {
+  return decodeMember(userData)?.plan !== plan
+}
+
 /** Writers of the members that are alive, as the leader told. */
 export function liveWriters(userData: Uint8Array): ReadonlySet<string> {
   return new Set(decodeMember(userData)?.tasks ?? [])

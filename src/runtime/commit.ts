@@ -85,6 +85,11 @@ export const sendChangelogs: CommitStep = async (run) => {
   await run.failpoint.hit('commit.after-changelogs')
 }
 
+/** Both at once: where the log decides, nothing of either is there before it has, so neither waits for the other's answer. */
+export const sendEverything: CommitStep = async (run) => {
+  await Promise.all([sendOutputs(run), sendChangelogs(run)])
+}
+
 /** The log decides: everything sent and the positions it was made from, or nothing. */
 export const decide: CommitStep = async (run) => {
   await run.failpoint.hit('commit.before-decision')
@@ -146,7 +151,7 @@ export interface CommitProtocol {
 
 /** The order is the guarantee. The simulator runs other orders to see that it notices. */
 export const COMMIT: CommitProtocol = Object.freeze({
-  exactlyOnce: [sendOutputs, sendChangelogs, decide, writeStores],
+  exactlyOnce: [sendEverything, decide, writeStores],
   atLeastOnce: [sendOutputs, sendChangelogs, writeStores, commitPositions],
 })
 

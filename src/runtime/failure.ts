@@ -96,6 +96,9 @@ export function backoffMs(
 
 /** Errors that trying again cannot mend, and that somebody must see. What has no code is a defect, and is not tried again either. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([
+  // What the log refuses from a commit it refuses from the next one, too, which is made of the same records.
+  'BATCH_LIMIT',
+  'KEY_INVALID',
   'DEAD_LETTER_FAILED',
   'STORE_FOREIGN',
   'STORE_LOCKED',
@@ -106,6 +109,13 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'LOG_CORRUPT',
   'OFFSETS_LOST',
   'TASK_FAILED',
+  'OPTION_INVALID',
+  'MEMBER_REPLACED',
+  'KAFKAJS_UNSUPPORTED',
+  'API_UNSUPPORTED',
+  'AUTHENTICATION_FAILED',
+  'TLS_FAILED',
+  'NOT_AUTHORIZED',
 ])
 
 export function isFinal(error: unknown): boolean {

@@ -10,6 +10,7 @@ import { type Flavour, Rec } from './record.ts'
 export interface InputParts {
   readonly partition: PartitionName
   readonly topic: string
+  readonly topicId: string
   readonly number: number
   readonly log: NodeId
   readonly flavour: Flavour

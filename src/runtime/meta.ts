@@ -28,6 +28,8 @@ export interface TaskMeta {
   readonly positions: Positions
   /** When the facts up to those positions were recorded, ms; per partition. */
   readonly recorded: ReadonlyMap<PartitionName, number>
+  /** Ids of the topics that the positions belong to, by name: another id under a name is another topic, with other records at the positions. */
+  readonly topicIds: ReadonlyMap<string, string>
   /** Ids of schemas that kept records were written with. */
   readonly schemas: readonly number[]
   readonly stores: ReadonlyMap<number, StoreMeta>
@@ -63,6 +65,8 @@ export function encodeMeta(meta: TaskMeta): Buffer {
       .uvarint(firstBucket)
     sums.write(to)
   }
+  to.uvarint(meta.topicIds.size)
+  for (const [topic, id] of meta.topicIds) to.text(topic).text(id)
   return sealed(to, TM_KEY)
 }
 
@@ -90,8 +94,10 @@ export function decodeMeta(bytes: Buffer): TaskMeta {
     sums.read(from)
     stores.set(id, { streamTime: known ? time : undefined, firstBucket, sums })
   }
+  const topicIds = new Map<string, string>()
+  for (let left = from.uvarint(); left > 0 && !from.bad; left--) topicIds.set(from.text(), from.text())
   if (from.bad) throw malformed('what a commit says of its task')
-  return { generation, positions, recorded, schemas, stores }
+  return { generation, positions, recorded, topicIds, schemas, stores }
 }
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {

@@ -4,7 +4,7 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { compareLocks, lockOf } from '../plan/lock.ts'
-import { groupOf } from '../plan/naming.ts'
+import { groupOf, rebuildersOf, writersOf } from '../plan/naming.ts'
 import type { Plan, StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import type { TaskStore } from '../ports/store.ts'
@@ -51,7 +51,7 @@ export async function openResting(
   }
   try {
     // A writer that died may have left a transaction open: what it wrote is not read before that is decided.
-    await world.log.fence(`${graph.name}-`, new Set())
+    for (const prefix of [writersOf(graph.name), rebuildersOf(graph.name)]) await world.log.fence(prefix, new Set())
     for (let partition = 0; partition < stage.partitions; partition++) stores.push(await open(plan, stage, partition, world, signal))
   } catch (error) {
     await close()
@@ -107,6 +107,7 @@ async function open(plan: Plan, stage: StagePlan, partition: number, world: Worl
     guarantee: 'exactly-once' as const,
     tombstoneMs: TOMBSTONE_MS,
     changelogId: topic.id,
+    inputIds: new Map(),
     signal,
   }
   const { db } = await openLevel({ app, stage: stage.name, generation: stage.generation, partition }, parts, world)

@@ -42,6 +42,8 @@ export interface OpeningParts {
   /** How long the changelog keeps tombstones, ms. */
   readonly tombstoneMs: number
   readonly changelogId: string
+  /** Ids of the topics that the task reads, by name, as they are now. */
+  readonly inputIds: ReadonlyMap<string, string>
   readonly signal: AbortSignal
 }
 
@@ -72,12 +74,25 @@ async function openOnce<Ready>(parts: OpeningParts, world: World, ready: (opened
   try {
     const bytes = state?.db.get(TM_KEY)
     const meta = bytes === undefined ? undefined : decodeMeta(bytes)
+    if (meta !== undefined) checkInputs(meta, parts)
     const { positions, committed } = await startingPositions(parts, world, meta)
     return await ready({ db: state?.db, checkpoint: state?.checkpoint, meta, positions, committed })
   } catch (error) {
     // Left open, it could not be opened again by anybody while this process lives.
     await state?.db.close().catch(() => {})
     throw error
+  }
+}
+
+/** @throws TidemarkError TOPIC_RECREATED when a position belongs to a topic that is gone, and another one has its name */
+function checkInputs({ topicIds }: TaskMeta, { inputIds, stage, partition }: OpeningParts): void {
+  for (const [topic, id] of inputIds) {
+    const known = topicIds.get(topic)
+    if (known === undefined || known === id) continue
+    throw new TidemarkError('TOPIC_RECREATED', `topic "${topic}" was deleted and made again`, {
+      detail: `Task ${taskName(stage.name, partition)} read the topic that is gone; under its positions the new one has other records.`,
+      hint: 'Bring the old topic back. To begin again with what the new one has, drop the state: the folder and the changelog of this application.',
+    })
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { compareLocks, lockOf } from '../plan/lock.ts'
-import { changelogTopic, rebuildGroup, writerId } from '../plan/naming.ts'
+import { changelogTopic, rebuilderId, rebuildGroup } from '../plan/naming.ts'
 import type { PlanFacts, StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
@@ -76,7 +76,7 @@ export async function replay(graph: Graph, projection: string, world: World, opt
   if (decisions.plan !== undefined) refuseOtherChanges(decisions.plan, lockOf(plan), stage)
   const stages = await Stages.make(plan, facts, world, DEFAULT_OPTIONS, rebuildGroup(graph.name, stage.name, generation))
 
-  const writer = await world.log.writer(`${writerId(graph.name, 'replay')}-${stage.name}`)
+  const writer = await world.log.writer(rebuilderId(graph.name, stage.name))
   let records = 0
   const rebuilt: ReadonlyMap<number, Sums>[] = []
   try {
@@ -168,6 +168,7 @@ async function liveState(graph: Graph, stage: StagePlan, partition: number, worl
     guarantee: 'exactly-once' as const,
     tombstoneMs: TOMBSTONE_MS,
     changelogId: topic.id,
+    inputIds: new Map(),
     signal,
   }
   const { db } = await openLevel(id, parts, world)

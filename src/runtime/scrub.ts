@@ -111,7 +111,14 @@ export async function mendSums(
   }
   const meta =
     bytes === undefined
-      ? { generation: stage.generation, positions: new Map(), recorded: new Map(), schemas: [], stores: new Map<number, StoreMeta>() }
+      ? {
+          generation: stage.generation,
+          positions: new Map(),
+          recorded: new Map(),
+          topicIds: new Map(),
+          schemas: [],
+          stores: new Map<number, StoreMeta>(),
+        }
       : decodeMeta(bytes)
   const { stores } = await scrub(
     db,

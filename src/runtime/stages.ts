@@ -80,8 +80,7 @@ export class Stages {
     options: RuntimeOptions,
     group: string = groupOf(plan.app),
   ): Promise<Stages> {
-    const codecs = await codecsOf(plan.graph, world.serdes)
-    const topics = await world.log.ensure(plan.topics.map(specOf))
+    const [codecs, topics] = await Promise.all([codecsOf(plan.graph, world.serdes), world.log.ensure(plan.topics.map(specOf))])
     return new Stages(plan, facts, world, options, codecs, topics, group)
   }
 
@@ -115,6 +114,7 @@ export class Stages {
         signal,
         inputs: task.inputs.map(({ topic }) => partitionName(topic, partition)),
         changelogId: stage.changelog === undefined ? '' : this.topicId(stage.changelog),
+        inputIds: new Map(task.inputs.map(({ topic }) => [topic, this.topicId(topic)])),
       },
       this.#world,
       (opened) => this.#ready(task, opened, listener),
@@ -147,6 +147,7 @@ export class Stages {
       const parts = {
         partition: name,
         topic,
+        topicId: this.topicId(topic),
         number: partition,
         log: step,
         inbox: node.kind === 'repartition',

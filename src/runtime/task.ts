@@ -327,6 +327,7 @@ export class Task {
       generation: stage.generation,
       positions,
       recorded,
+      topicIds: new Map(inputs.map(({ parts: { topic, topicId } }) => [topic, topicId])),
       schemas: [...schemas].sort((a, b) => a - b),
       stores: new Map((state as TaskState).stores.map((store) => [store.plan.id, store.meta()])),
     })

@@ -71,6 +71,7 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
           guarantee: 'exactly-once' as const,
           tombstoneMs: TOMBSTONE_MS,
           changelogId: topic.id,
+          inputIds: new Map(),
           signal,
         }
         // First: reading on in damaged files may end the process.

@@ -8,10 +8,10 @@
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
-import { groupOf, writerId } from '../plan/naming.ts'
+import { groupOf, writerId, writersOf } from '../plan/naming.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
 import type { GroupEvent, Identity, Membership, PlainWriter, Writer } from '../ports/log.ts'
-import { assignMembers, encodeMember, liveWriters } from './assignment.ts'
+import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
 import { Bell } from './bell.ts'
 import { COMMIT, type CommitProtocol, type CommitRun, runCommit } from './commit.ts'
 import { backoffMs, isFinal, TaskStopped } from './failure.ts'
@@ -41,6 +41,8 @@ const TRANSITIONS: Transitions<WorkerStatus> = {
 const SLICE_MS = 10
 /** How long the loop sleeps when there is nothing to do at all, ms: input wakes it. */
 const IDLE_MS = 100
+/** How long the second recovery in a row waits, ms; each further one twice as long, up to the most. */
+const RECOVERY = { firstMs: 20, maxMs: 1_000 }
 
 export class Worker {
   readonly life: Lifecycle<WorkerStatus>
@@ -60,6 +62,8 @@ export class Worker {
   #fetcher: Fetcher | undefined
   #listening = false
   readonly #events: GroupEvent[] = []
+  /** The group has been asked once to think anew about what it gave. */
+  #objected = false
   /** Between giving up partitions and knowing the new ones: nothing is committed then. */
   #rebalancing = false
   #committing: Promise<void> | undefined
@@ -68,6 +72,8 @@ export class Worker {
   readonly #stop = new AbortController()
   /** Set by what runs beside the loop; the loop acts on it. */
   #broken: unknown
+  /** How often in a row everything uncommitted was dropped, without a commit in between. */
+  #recoveries = 0
   #finished: Promise<void> | undefined
   failure: TidemarkError | undefined
 
@@ -324,6 +330,7 @@ export class Worker {
       return
     }
     telemetry.count('commits', {})
+    this.#recoveries = 0
     for (const part of tasks) {
       report(part.counts, telemetry)
       part.task.release(part)
@@ -356,6 +363,7 @@ export class Worker {
         event.done()
         return
       case 'lost':
+        this.#world.telemetry.event({ kind: 'worker', worker: this.name, state: 'recovering', error: event.error })
         this.#disown()
         await this.#discardAll()
         return
@@ -369,9 +377,13 @@ export class Worker {
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
-        await this.#insist(() => this.#world.log.fence(`${this.#stages.plan.app}-`, liveWriters(event.userData)))
+        await this.#insist(() => this.#world.log.fence(writersOf(this.#stages.plan.app), liveWriters(event.userData)))
         this.#openMissing()
         if (this.life.state === 'joining') this.life.to('running')
+        // A member that comes back under its name is given what it had, without the leader hearing of it: also after a deploy with
+        // another plan, which only a rebalance tells. Once, because a leader that is older than we are does not change its mind.
+        if (!this.#objected && isOfAnotherPlan(event.userData, this.#stages.planHash)) (this.#membership as Membership).rejoin()
+        this.#objected = true
       }
     }
   }
@@ -463,10 +475,13 @@ export class Worker {
 
   async #recover(): Promise<void> {
     const error = this.#broken
-    const { telemetry } = this.#world
+    const { telemetry, clock } = this.#world
     if (isFinal(error)) throw error
     if (error instanceof TidemarkError) telemetry.event({ kind: 'worker', worker: this.name, state: 'recovering', error })
     await this.#discardAll()
+    // What fails again at once must keep neither this process nor the brokers busy.
+    if (this.#recoveries > 0) await clock.sleep(backoffMs(this.#recoveries - 1, 1, RECOVERY), this.#stop.signal).catch(() => {})
+    this.#recoveries += 1
     this.#broken = undefined
     await this.#insist(() => this.#openWriter())
     this.#openMissing()

@@ -1,4 +1,15 @@
 /** For tests of topologies, and of drivers that want to be one of tidemark's. */
+export {
+  type FaultProxy,
+  faultProxy,
+  type KafkaCluster,
+  type KafkaNode,
+  type KafkaOptions,
+  startKafka,
+  type TestKafka,
+  testKafka,
+  whyNoKafka,
+} from './broker/index.ts'
 export { type ManualClock, manualClock, TEST_EPOCH_MS } from './clock.ts'
 export { type DiskFaults, type SimulatedDisk, simulatedDisk } from './disk.ts'
 export { CRASH, type Crash, type Harness, type HarnessOptions, harness, type RawRecord, type Seen } from './harness.ts'

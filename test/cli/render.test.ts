@@ -74,7 +74,7 @@ test('a mistyped word finds the one that was meant, and a strange one finds noth
 
 const sample: Sample = {
   app: 'shop',
-  dir: '.tidemark/shop',
+  where: 'on the embedded log in .tidemark/shop',
   elapsedMs: 61_000,
   feed: { done: 50, total: 200 },
   rates: { in: 1_234.4, out: 99 },

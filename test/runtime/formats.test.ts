@@ -132,9 +132,16 @@ describe('a store', () => {
 
   test('what the last commit said of its task', () => {
     expect([hex(TM_KEY), hex(CHK_KEY)]).toEqual(['00746d', '0063686b'])
-    const meta = { generation: 1, positions: new Map([['in/0', 7]]), recorded: new Map<string, number>(), schemas: [], stores: new Map() }
-    // generation, positions with the recorded time of each (-1 for none), schema ids, stores
-    expect(hex(encodeMeta(meta))).toBe(h('01000000 01 01 04696e2f30 07 01 00 00 744444c2f5b79217'))
+    const meta = {
+      generation: 1,
+      positions: new Map([['in/0', 7]]),
+      recorded: new Map<string, number>(),
+      topicIds: new Map([['in', 'abc']]),
+      schemas: [],
+      stores: new Map(),
+    }
+    // generation, positions with the recorded time of each (-1 for none), schema ids, stores, ids of topics
+    expect(hex(encodeMeta(meta))).toBe(h('01000000 01 01 04696e2f30 07 01 00 00 01 02696e 03616263 316488655ec75108'))
     const sums = new Sums()
     sums.row(1, 1, 2, 1)
     const full = encodeMeta({
@@ -146,8 +153,8 @@ describe('a store', () => {
     })
     const before = h('01000000 02 01 04696e2f30 07 12 02 03 ac02 01 02 010a ffffffff0f')
     expect(hex(full.subarray(0, before.length / 2))).toBe(before)
-    // Sixteen ranges of seven words, and the hash.
-    expect(full.length).toBe(before.length / 2 + 16 * 7 * 4 + 8)
+    // Sixteen ranges of seven words, the ids, and the hash.
+    expect(full.length).toBe(before.length / 2 + 16 * 7 * 4 + 8 + 8)
     expect(hex(full.subarray(before.length / 2 + 28, before.length / 2 + 28 + 12))).toBe(h('00000001 00000001 00000002'))
   })
 

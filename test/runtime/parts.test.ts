@@ -175,6 +175,7 @@ describe('a store', () => {
         generation: 1,
         positions: new Map(),
         recorded: new Map(),
+        topicIds: new Map(),
         schemas: [],
         stores: new Map([[1, store.meta()]]),
       }))

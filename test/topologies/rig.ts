@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Counter, type FeedCheck, type Labels, type Running, type RunningFeed, start } from '#tidemark'
+import { type Counter, type FeedCheck, type Labels, type LogDriver, type Running, type RunningFeed, start } from '#tidemark'
 import { feed, retail } from '../../topologies/retail/index.ts'
 
 export const HEADER = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country'
@@ -55,10 +55,15 @@ export class Session {
     this.counts = counts
   }
 
-  static async begin(dir: string, options: FeedOptions = {}): Promise<Session> {
+  /** @param log where facts travel. Default: the embedded log in the folder */
+  static async begin(dir: string, options: FeedOptions = {}, log?: LogDriver): Promise<Session> {
     const counts = new Map<string, number>()
     const count = (counter: Counter, _labels: Labels, by = 1): unknown => counts.set(counter, (counts.get(counter) ?? 0) + by)
-    const running = await start(retail, { dir, fsync: 'never', telemetry: { count, event: () => {} } })
+    const running = await start(retail, {
+      dir,
+      ...(log === undefined ? { fsync: 'never' } : { log }),
+      telemetry: { count, event: () => {} },
+    })
     try {
       const opened = await feed.open(running.access, { dir, unpaced: options.pace === undefined, options: { ...options } })
       return new Session(running, opened, counts)

@@ -3,6 +3,8 @@
  * `once` when everything has been applied; started again it goes on where it was.
  */
 import type { TidemarkError } from '../../base/errors.ts'
+import type { LogDriver } from '../../ports/log.ts'
+import type { SchemaStore } from '../../ports/serde.ts'
 import type { FeedCheck, RunningFeed } from '../../runtime/feed.ts'
 import { jsonText } from '../../server/json.ts'
 import { type Serving, serve } from '../../server/server.ts'
@@ -28,6 +30,15 @@ export interface DevOptions {
   readonly json: boolean
   /** Values of the feed's own options. */
   readonly feed: Readonly<Record<string, string | true | undefined>>
+  /** Set by `run`: on Kafka, as one of several workers perhaps. Default: the embedded log in `dir`, alone, with the feed. */
+  readonly kafka?: {
+    readonly log: LogDriver
+    /** In words. */
+    readonly where: string
+    readonly instance: string
+    readonly feeds: boolean
+    readonly schemas: SchemaStore
+  }
 }
 
 /** How often is looked whether something is to be done or shown, ms. */
@@ -142,13 +153,21 @@ class Session {
     const { topology, feed, name } = this.#loaded
     const { once, port } = this.#options
     const lock = lockAt(this.#loaded)
-    const running = await start(topology, { dir: this.#dir, telemetry: this.#meter, ...(lock === undefined ? {} : { lock }) })
+    const { kafka } = this.#options
+    const running = await start(topology, {
+      dir: this.#dir,
+      telemetry: this.#meter,
+      ...(lock === undefined ? {} : { lock }),
+      ...(kafka === undefined ? {} : { log: kafka.log, instance: kafka.instance, schemas: kafka.schemas }),
+    })
     this.#running = running
     void running.ended().catch((error: unknown) => this.#ending.fail(error))
     if (!once || port !== undefined) this.#serving = await this.#serve(port ?? DEFAULT_PORT)
-    await record(this.#dir, { topology: name, ...(this.#serving === undefined ? {} : { url: this.#serving.url }) })
+    // Other commands work on folders that hold a log.
+    if (kafka === undefined) await record(this.#dir, { topology: name, ...(this.#serving === undefined ? {} : { url: this.#serving.url }) })
     for (const warning of await changedFolds(this.#dir, topology.graph)) this.#meter.notice('warning', warning)
-    this.#feed = await feed?.open(running.access, { dir: this.#dir, unpaced: once, options: this.#options.feed })
+    const feeding = kafka === undefined || kafka.feeds ? feed : undefined
+    this.#feed = await feeding?.open(running.access, { dir: this.#dir, unpaced: once, options: this.#options.feed })
     this.#feeding = this.#feed?.run(this.#ending.signal).then(
       () => {
         this.#fed = !this.#ending.signal.aborted
@@ -167,8 +186,12 @@ class Session {
     return serving
   }
 
+  get #where(): string {
+    return this.#options.kafka?.where ?? `on the embedded log in ${this.#dir}`
+  }
+
   async #introduce(): Promise<void> {
-    await this.#say(`${this.#loaded.topology.name} on the embedded log in ${this.#dir}`)
+    await this.#say(`${this.#loaded.topology.name} ${this.#where}`)
     if (this.#serving !== undefined) await this.#say(`views are served at ${this.#serving.url}/views`)
   }
 
@@ -199,12 +222,19 @@ class Session {
   async #finish(): Promise<void> {
     const { app } = this.#running as Running<readonly unknown[]>
     this.#applied = true
-    if (this.#feed === undefined) return
+    // Rows that other workers have are not here to be compared.
+    if (this.#feed === undefined || !this.#alone) return
     this.#check = await this.#feed.check({ view: (name) => app.view(name) })
     if (this.#screen !== undefined) return
     await this.#say(plainLine(this.#sample()))
     await this.#tellUnread()
     await this.#say(this.#check.sentence)
+  }
+
+  /** Whether every task runs in this worker. */
+  get #alone(): boolean {
+    const { app } = this.#running as Running<readonly unknown[]>
+    return app.tasks.length === app.plan.stages.reduce((tasks, { partitions }) => tasks + partitions, 0)
   }
 
   /** Stops what was begun, in the order that loses nothing: who feeds, who reads, who processes. */
@@ -313,7 +343,7 @@ class Session {
     const now = clock.mono()
     return {
       app: this.#loaded.topology.name,
-      dir: this.#dir,
+      where: this.#where,
       elapsedMs: now - this.#began,
       feed: this.#feed === undefined ? undefined : { done: this.#feed.done, total: this.#feed.total },
       rates: this.#meter.rates(now),

@@ -1,0 +1,8 @@
+/** Every check there is. */
+import type { Check } from './check.ts'
+import { CONTENTS } from './contents.ts'
+import { KILLS } from './kills.ts'
+import { RECOVERY } from './recovery.ts'
+
+export type { Check } from './check.ts'
+export const CHECKS: readonly Check[] = [...KILLS, ...CONTENTS, ...RECOVERY]

@@ -1,0 +1,168 @@
+/** W1 in two processes over four partitions, one of them killed again and again, at random or at chosen points. */
+import { type KafkaVersion, startKafka } from '../../src/testing/broker/index.ts'
+import type { Check, CheckOptions, CheckResult } from './check.ts'
+import { Rig, sleep } from './w1-rig.ts'
+
+const FEED_PER_SECOND = 20_000
+const TRICKLE_PER_SECOND = 500
+/** Nothing of what is to happen to a worker takes longer. */
+const PATIENCE_MS = 90_000
+
+interface Kind {
+  readonly version: KafkaVersion
+  readonly features?: Readonly<Record<string, number>>
+  /** Each worker comes back under another name, as members do that have none: the dead one is waited for until its session ends. */
+  readonly renamed?: boolean
+}
+
+async function atRandom({ version, features, renamed = false }: Kind, options: CheckOptions): Promise<CheckResult> {
+  const { times, records } = options
+  return await withRig({ version, ...(features === undefined ? {} : { features }) }, options, async (rig) => {
+    let [names, faults] = [0, 0]
+    const next = (): string => `w${names++}`
+    for (let i = 0; i < 2; i++) rig.start(next())
+    const feeding = rig.feed(records, FEED_PER_SECOND)
+    feeding.catch(() => {})
+    for (let at = 0; faults < times; faults++) {
+      // Spread over the work, not over time: a worker that is killed always has done something since.
+      at += (0.5 + rig.unit()) * (records / (times + 1))
+      await rig.reached(Math.min(at, records - 1))
+      await sleep(rig.unit() * 100)
+      const victim = rig.anyInstance()
+      if (renamed) rig.keepDown(victim)
+      await rig.kill(victim)
+      if (renamed) rig.start(next())
+    }
+    await feeding
+    return faults
+  })
+}
+
+/** Points of a commit that the runtime names. */
+const FAILPOINTS = ['outputs', 'changelogs', 'decision', 'stores'].flatMap((deed) => [`commit.before-${deed}`, `commit.after-${deed}`])
+/** Requests by Kafka's number: what a commit sends, and what a worker sends before it may. */
+const REQUESTS: Readonly<Record<string, number>> = {
+  Produce: 0,
+  TxnOffsetCommit: 28,
+  EndTxn: 26,
+  InitProducerId: 22,
+  JoinGroup: 11,
+  SyncGroup: 14,
+  Heartbeat: 12,
+  OffsetFetch: 9,
+}
+const REQUESTS_1: Readonly<Record<string, number>> = { AddPartitionsToTxn: 24, AddOffsetsToTxn: 25 }
+/** A worker sends them once or twice in its life, the others again and again. */
+const RARE: ReadonlySet<number> = new Set([22, 11, 14, 9])
+
+async function atPoints(version: KafkaVersion, options: CheckOptions): Promise<CheckResult> {
+  const requests = version === '3.9.2' ? { ...REQUESTS, ...REQUESTS_1 } : REQUESTS
+  return await withRig({ version }, options, async (rig) => {
+    const points = [
+      ...FAILPOINTS.map((place) => ({ place, rare: false })),
+      ...Object.values(requests).flatMap((api) => ['sent', 'answered'].map((when) => ({ place: `${api}/${when}`, rare: RARE.has(api) }))),
+    ]
+    const deaths = Array.from({ length: options.times }, () => points)
+      .flat()
+      .map(({ place, rare }) => ['--die', place, '--nth', `${rare ? 1 : 1 + Math.floor(rig.unit() * 6)}`])
+    const [all, faults] = [deaths.length, { done: 0 }]
+    rig.onStart = () => deaths.pop() ?? []
+    rig.onDeath = () => {
+      faults.done += 1
+    }
+    for (const instance of ['0', '1']) rig.start(instance)
+    // A trickle, so that there is something to commit as long as workers die.
+    const feeding = rig.feed(options.records, TRICKLE_PER_SECOND, () => faults.done >= all)
+    feeding.catch(() => {})
+    for (let since = performance.now(), last = 0; faults.done < all; await sleep(20)) {
+      if (faults.done > last) [last, since] = [faults.done, performance.now()]
+      if (performance.now() - since > PATIENCE_MS)
+        throw new Error(`no worker died for ${PATIENCE_MS / 1_000} s, at ${points.at(last % points.length)?.place}; ${last} of ${all} did`)
+      if (rig.fed >= options.records) throw new Error(`the input ended after ${faults.done} of ${all} deaths: it needs more --records`)
+    }
+    await feeding
+    return faults.done
+  })
+}
+
+async function withRig(
+  kafkaOptions: Parameters<typeof startKafka>[0],
+  { folder, records, seed, guarantee }: CheckOptions,
+  torment: (rig: Rig) => Promise<number>,
+): Promise<CheckResult> {
+  const kafka = await startKafka(kafkaOptions)
+  try {
+    const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed, guarantee })
+    try {
+      const faults = await torment(rig)
+      await rig.caughtUp()
+      await rig.stop()
+      return judged(rig, faults, await rig.verdict())
+    } finally {
+      await rig.close()
+    }
+  } finally {
+    await kafka.stop()
+  }
+}
+
+export function judged(rig: Rig, faults: number, verdict: Awaited<ReturnType<Rig['verdict']>>): CheckResult {
+  const { lost, twice, wrong, first, rows, records } = verdict
+  const wipes = rig.wipes()
+  const faulty = [
+    ...(lost + twice + wrong > 0 ? [`${lost} lost, ${twice} twice, ${wrong} wrong: ${first}`] : []),
+    ...(wipes.length > 0 ? [`local state was dropped ${wipes.length} times: ${wipes[0]}`] : []),
+    ...(rig.ownEnds.length > 0 ? [`${rig.ownEnds.length} workers ended by themselves: ${rig.ownEnds[0]}`] : []),
+  ]
+  const seen = `${rows} rows; ${lost} lost, ${twice} twice, ${wrong} wrong; ${wipes.length} stores dropped; ${rig.starts} starts`
+  return { faults, records, faulty, seen }
+}
+
+const PROTOCOL_1 = { version: '4.3.1', features: { 'transaction.version': 1 } } as const
+
+export const KILLS: readonly Check[] = [
+  {
+    name: 'kills',
+    about: 'kill -9 of one of two workers at random, static members, transaction protocol 2',
+    times: 200,
+    records: 500_000,
+    run: (options) => atRandom({ version: '4.3.1' }, options),
+  },
+  {
+    name: 'kills-1',
+    about: 'the same under transaction protocol 1 (Kafka 3.9)',
+    times: 200,
+    records: 500_000,
+    run: (options) => atRandom({ version: '3.9.2' }, options),
+  },
+  {
+    name: 'kills-feature',
+    about: 'the same on a 4.3 whose feature transaction.version is 1',
+    times: 20,
+    records: 50_000,
+    run: (options) => atRandom(PROTOCOL_1, options),
+  },
+  {
+    name: 'kills-renamed',
+    about: 'the same, each worker back under a new name: the group waits for the dead one, as for a dynamic member',
+    times: 50,
+    records: 250_000,
+    run: (options) => atRandom({ version: '4.3.1', renamed: true }, options),
+  },
+  {
+    name: 'points',
+    about: 'kill -9 at each of 8 places of a commit, and as each of 8 requests is sent or answered',
+    times: 20,
+    records: 2_000_000,
+    fixed: true,
+    run: (options) => atPoints('4.3.1', options),
+  },
+  {
+    name: 'points-1',
+    about: 'the same under transaction protocol 1, with its 2 requests more',
+    times: 20,
+    records: 2_000_000,
+    fixed: true,
+    run: (options) => atPoints('3.9.2', options),
+  },
+]

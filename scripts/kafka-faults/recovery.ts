@@ -1,0 +1,166 @@
+/** How long it takes to go on: a worker that comes back at once, one that nobody starts again, and what the other worker feels of it. */
+import { startKafka } from '../../src/testing/broker/index.ts'
+import type { Check, CheckOptions, CheckResult } from './check.ts'
+import { judged } from './kills.ts'
+import { Rig, type Said, sleep } from './w1-rig.ts'
+
+/** The least that brokers allow unless told otherwise. */
+const SESSION_MS = 6_000
+const FEED_PER_SECOND = 1_000
+/** A machine that takes longer to start a process measures something else. */
+const PATIENCE_MS = 60_000
+/** What is looked at behind the moment at which everything runs again. */
+const AFTER_MS = 1_000
+
+interface Death {
+  readonly worker: string
+  readonly at: number
+  /** When everything ran again. */
+  readonly until: number
+}
+
+async function recovery(restarted: boolean, { folder, records, seed, times }: CheckOptions): Promise<CheckResult> {
+  const kafka = await startKafka()
+  try {
+    const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed, sessionMs: SESSION_MS })
+    try {
+      for (const instance of ['0', '1']) rig.start(instance)
+      let over = false
+      const feeding = rig.feed(records, FEED_PER_SECOND, () => over)
+      feeding.catch(() => {})
+      const deaths: Death[] = []
+      for (let i = 0; i < times; i++) {
+        await both(rig, 0)
+        await sleep(AFTER_MS)
+        const worker = String(i % 2)
+        const at = Date.now()
+        if (!restarted) rig.keepDown(worker)
+        await rig.kill(worker)
+        if (restarted) await both(rig, at)
+        else await eventually(() => takenOver(rig.said(), worker, at) !== undefined, 'a takeover')
+        deaths.push({ at, worker, until: Date.now() })
+        await sleep(AFTER_MS)
+        if (restarted) continue
+        const again = Date.now()
+        rig.start(worker)
+        await both(rig, again)
+      }
+      over = true
+      await feeding
+      await rig.caughtUp()
+      await rig.stop()
+      const figures = restarted ? restarts(rig.said(), deaths) : takeovers(rig.said(), deaths)
+      return { ...judged(rig, times, await rig.verdict()), figures }
+    } finally {
+      await rig.close()
+    }
+  } finally {
+    await kafka.stop()
+  }
+}
+
+/** Resolves when both workers run two tasks and have committed since. */
+async function both(rig: Rig, since: number): Promise<void> {
+  await eventually(() => ['0', '1'].every((worker) => settled(rig.said(), worker, since)), 'that both workers work')
+}
+
+function settled(said: readonly Said[], worker: string, since: number): boolean {
+  const own = said.filter((each) => each.worker === worker)
+  const life = own.slice(own.findLastIndex(({ kind }) => kind === 'start'))
+  const tasks = new Map(life.filter(({ kind }) => kind === 'task').map(({ task, state }) => [task, state]))
+  const running = [...tasks.values()].filter((state) => state === 'running').length
+  const opened = life.findLastIndex(({ kind, state }) => kind === 'task' && state === 'running')
+  return running === 2 && life.slice(opened).some(({ kind, at }) => kind === 'commit' && at > since)
+}
+
+/** The first commit of the other worker after it has opened what the dead one had. */
+function takenOver(said: readonly Said[], dead: string, at: number): Said | undefined {
+  const after = said.filter((each) => each.worker !== dead && each.at >= at)
+  const opened = after.findLastIndex(({ kind, state }) => kind === 'task' && state === 'running')
+  return opened < 0 ? undefined : after.slice(opened).find(({ kind }) => kind === 'commit')
+}
+
+async function eventually(holds: () => boolean, what: string): Promise<void> {
+  for (const since = performance.now(); !holds(); await sleep(50)) {
+    if (performance.now() - since > PATIENCE_MS) throw new Error(`waited ${PATIENCE_MS / 1_000} s for ${what}`)
+  }
+}
+
+function restarts(said: readonly Said[], deaths: readonly Death[]): string[] {
+  const lives = deaths.flatMap(({ worker, at }) => {
+    const own = said.filter((each) => each.worker === worker && each.at >= at)
+    const start = own.find(({ kind }) => kind === 'start')
+    const commit = own.find(({ kind, cpuMs }) => kind === 'commit' && cpuMs !== undefined)
+    return start?.began === undefined || commit === undefined ? [] : [{ began: start.began, start, commit }]
+  })
+  return [
+    figure(
+      'process start to its first line (the system, Node, modules)',
+      lives.map(({ began, start }) => start.at - began),
+    ),
+    figure(
+      'process start to the first commit',
+      lives.map(({ began, commit }) => commit.at - began),
+    ),
+    figure(
+      'CPU time of the process up to its first commit',
+      lives.map(({ commit }) => commit.cpuMs ?? 0),
+    ),
+    figure("the other worker's longest time without a commit", pauses(said, deaths)),
+  ]
+}
+
+function takeovers(said: readonly Said[], deaths: readonly Death[]): string[] {
+  const taken = deaths.flatMap(({ worker, at }) => {
+    const commit = takenOver(
+      said.filter((each) => each.at <= at + PATIENCE_MS),
+      worker,
+      at,
+    )
+    return commit === undefined ? [] : [commit.at - at]
+  })
+  return [
+    figure(`death to the first commit elsewhere, session ${SESSION_MS} ms`, taken),
+    figure("the other worker's longest time without a commit", pauses(said, deaths)),
+  ]
+}
+
+/** Between two commits of the other worker, from the last before the death until everything ran again. */
+function pauses(said: readonly Said[], deaths: readonly Death[]): number[] {
+  return deaths.map(({ worker, at, until }) => {
+    const commits = said
+      .filter((each) => each.worker !== worker && each.kind === 'commit' && each.at <= until + AFTER_MS)
+      .map((each) => each.at)
+    const window = commits.slice(
+      Math.max(
+        0,
+        commits.findLastIndex((moment) => moment <= at),
+      ),
+    )
+    return Math.max(0, ...window.map((moment, i) => (i === 0 ? 0 : moment - (window[i - 1] ?? moment))))
+  })
+}
+
+function figure(what: string, all: readonly number[]): string {
+  const sorted = all.map((each) => Math.round(each)).sort((a, b) => a - b)
+  return `${what}: median ${sorted[sorted.length >> 1] ?? '-'} ms, ${sorted[0] ?? '-'} to ${sorted.at(-1) ?? '-'}, of ${sorted.length}`
+}
+
+export const RECOVERY: readonly Check[] = [
+  {
+    name: 'recovery',
+    about: 'a killed worker is started again at once under its name',
+    times: 10,
+    records: 400_000,
+    fixed: true,
+    run: (options) => recovery(true, options),
+  },
+  {
+    name: 'takeover',
+    about: 'a killed worker is not started again: the other one takes over',
+    times: 6,
+    records: 400_000,
+    fixed: true,
+    run: (options) => recovery(false, options),
+  },
+]

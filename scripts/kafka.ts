@@ -1,0 +1,120 @@
+/**
+ * npm run kafka                     a Kafka for a developer: 127.0.0.1:9092, or the next port that is free; data in .kafka/; Ctrl-C stops it
+ * npm run kafka -- --fresh          with no data from earlier
+ *
+ *   --nodes 3         a cluster, to see what happens when one is killed
+ *   --version 3.9.2   another Kafka
+ *   --port 19092      this port, or an error; further nodes take the ports after it
+ */
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { codeOf, messageOf, TidemarkError } from '../src/base/errors.ts'
+import { KAFKA_VERSIONS, type KafkaCluster, type KafkaVersion, startKafka } from '../src/testing/broker/index.ts'
+import { portFree } from '../src/testing/broker/ports.ts'
+
+const PORT_FIRST = 9092
+const PORTS_TRIED = 1_000
+const WATCH_MS = 500
+const FOLDER = join(import.meta.dirname, '..', '.kafka')
+
+function fail(sentence: string): never {
+  console.error(sentence)
+  process.exit(64)
+}
+
+function readArguments(): {
+  readonly fresh: boolean
+  readonly nodes: 1 | 3
+  readonly version: KafkaVersion
+  readonly port: number | undefined
+} {
+  const { values } = parsed()
+  const version = KAFKA_VERSIONS.find((known) => known === values.version)
+  if (version === undefined) return fail(`--version is ${KAFKA_VERSIONS.join(' or ')}, not "${values.version}".`)
+  if (values.nodes !== '1' && values.nodes !== '3') return fail(`--nodes is 1 or 3, not "${values.nodes}".`)
+  const port = values.port === undefined ? undefined : Number(values.port)
+  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_533)) return fail(`--port is a port, not "${values.port}".`)
+  return { fresh: values.fresh, nodes: values.nodes === '1' ? 1 : 3, version, port }
+}
+
+function parsed() {
+  try {
+    return parseArgs({
+      options: {
+        fresh: { type: 'boolean', default: false },
+        nodes: { type: 'string', default: '1' },
+        version: { type: 'string', default: KAFKA_VERSIONS[0] },
+        port: { type: 'string' },
+      },
+    })
+  } catch (error) {
+    return fail(`${messageOf(error)}\nThere are --fresh, --nodes, --version and --port.`)
+  }
+}
+
+/** The first port from 9092 on that is free with those after it. */
+async function portFor(nodes: number): Promise<number> {
+  for (let port = PORT_FIRST; port < PORT_FIRST + PORTS_TRIED; port++) {
+    const free = await Promise.all(Array.from({ length: nodes }, (_, place) => portFree(port + place)))
+    if (free.every((one) => one)) return port
+  }
+  return fail(`No port from ${PORT_FIRST} on is free.`)
+}
+
+/** Says when a node ended that nobody stopped here; resolves when all did. */
+function allEnded(kafka: KafkaCluster): Promise<void> {
+  const said = new Set<number>()
+  return new Promise((resolve) => {
+    const watch = setInterval(() => {
+      for (const node of kafka.nodes) {
+        if (node.pid !== undefined || said.has(node.id)) continue
+        said.add(node.id)
+        node.logTail(5).then((tail) => console.error(`node ${node.id} (port ${node.port}) ended. It said last:\n${tail}`), console.error)
+      }
+      if (said.size < kafka.nodes.length) return
+      clearInterval(watch)
+      resolve()
+    }, WATCH_MS)
+  })
+}
+
+function whatNext(kafka: KafkaCluster): string {
+  const brokers = kafka.brokers.join(',')
+  const pid = kafka.nodes[0]?.pid
+  const nodes = kafka.nodes.map(({ id, port, pid }) => `  node ${id}  127.0.0.1:${port}  process ${pid}`)
+  return [
+    `Kafka ${kafka.version} serves ${brokers}`,
+    ...nodes,
+    '',
+    'Try next, in another terminal:',
+    '  a topology on it: its topics, then one worker with the feed that plays its sources',
+    `    npx tidemark topics apply topologies/retail --brokers ${brokers}`,
+    `    npx tidemark run topologies/retail --feed --brokers ${brokers}`,
+    '  the tests of the driver on this Kafka',
+    `    TIDEMARK_TEST_BROKERS=${brokers} npm test`,
+    '  what your application says when a broker dies, or hangs (and -CONT to wake it)',
+    `    kill -9 ${pid}`,
+    `    kill -STOP ${pid}`,
+    '',
+    'No topic makes itself here. Ctrl-C stops it; the data stays in .kafka/ until --fresh.',
+  ].join('\n')
+}
+
+const { fresh, nodes, version, port } = readArguments()
+const folder = join(FOLDER, `${version}-${nodes}`)
+// Until it serves, Ctrl-C ends this process at once, and the brokers end with it.
+try {
+  console.error(`starting Kafka ${version}${nodes === 1 ? '' : ` on ${nodes} nodes`} (the first time its jars are fetched)...`)
+  const kafka = await startKafka({ version, nodes, folder, fresh, port: port ?? (await portFor(nodes)) })
+  console.log(whatNext(kafka))
+  const asked = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
+  })
+  const status = await Promise.race([asked.then(() => 0), allEnded(kafka).then(() => 1)])
+  console.error('stopping...')
+  await kafka.stop()
+  process.exit(status)
+} catch (error) {
+  console.error(error instanceof TidemarkError ? error.explain() : messageOf(error))
+  process.exit(codeOf(error) === 'OPTION_INVALID' ? 64 : 1)
+}

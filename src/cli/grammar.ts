@@ -1,0 +1,27 @@
+/** What the grammars of several commands are made of. */
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { nearest } from './nearest.ts'
+
+/** Makes an action of a command out of a function that gives its exit code. */
+export type Ends = <Args extends unknown[]>(action: (...args: Args) => Promise<number>) => (...args: Args) => Promise<void>
+
+export const JSON_ABOUT = 'print one JSON object, errors included'
+
+export function choice(flags: string, about: string, names: readonly string[]): Option {
+  return new Option(flags, about).choices(names).argParser((given: string) => {
+    if (names.includes(given)) return given
+    const meant = nearest(given, names)
+    throw new InvalidArgumentError(meant === undefined ? `It is one of ${names.join(', ')}.` : `(Did you mean ${meant}?)`)
+  })
+}
+
+export function portOf(given: string): number {
+  const port = Number(given)
+  if (/^\d+$/.test(given) && port <= 65_535) return port
+  throw new InvalidArgumentError('A port is a number from 0 to 65535.')
+}
+
+export function examples(command: Command, lines: readonly (readonly [command: string, about: string])[]): void {
+  const width = Math.max(...lines.map(([words]) => words.length))
+  command.addHelpText('after', ['', 'Examples:', ...lines.map(([words, about]) => `  ${words.padEnd(width)}   ${about}`)].join('\n'))
+}

@@ -1,0 +1,99 @@
+/** The commands that talk to Kafka, and the options by which all of them find it. */
+import type { Command } from 'commander'
+import { Option } from 'commander'
+import type { AclOptions } from './commands/acl.ts'
+import type { TopicsOptions } from './commands/topics.ts'
+import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
+import { DEFAULT_BROKERS, type KafkaWords, MECHANISMS } from './kafka.ts'
+import { loadTopology } from './load.ts'
+import type { Shell } from './shell.ts'
+import { DEFAULT_PORT } from './words.ts'
+
+/** What a `run` line may say. */
+export interface RunWords extends KafkaWords {
+  readonly instance?: string
+  readonly dir?: string
+  readonly port?: number
+  readonly feed?: boolean
+  readonly once?: boolean
+  readonly json?: boolean
+}
+
+export function addRunOptions(command: Command): Command {
+  return kafkaOptions(
+    command
+      .option('--instance <name>', 'name of this worker among those of the topology; it keeps its tasks over restarts (default: 0)')
+      .option('--dir <folder>', 'where state lies (default: .tidemark/kafka/<topology>/<instance>)')
+      .addOption(new Option('--port <number>', `first port to try for the views, 0 for any (default: ${DEFAULT_PORT})`).argParser(portOf))
+      .option('--feed', "run the topology's feed as well; one worker of all may")
+      .option('--once', 'end when everything is applied')
+      .option('--json', 'one JSON object on stdout at the end, errors included, and nothing else there'),
+  )
+}
+
+export function addRun(program: Command): Command {
+  const command = addRunOptions(
+    program.command('run').description('run one worker of a topology on Kafka').argument('<topology>', 'folder or file of its module'),
+  )
+  examples(command, [
+    ['tidemark run topologies/retail --feed', `on ${DEFAULT_BROKERS}, with the feed that plays its sources`],
+    ['tidemark run topologies/retail --instance 1 --brokers kafka-1:9092', 'another worker, which takes over a part of the tasks'],
+  ])
+  return command
+}
+
+export function addTopics(program: Command, shell: Shell, ends: Ends): void {
+  const topics = program.command('topics').description('make and verify the topics of a topology on Kafka')
+  const about = {
+    plan: 'print what "apply" would do',
+    apply: 'make the topics that are missing, sources as well, and verify the others',
+    verify: 'compare: exit code 2 when a topic is missing or has other properties',
+  } as const
+  for (const what of ['plan', 'apply', 'verify'] as const) {
+    const command = kafkaOptions(
+      topics.command(what).description(about[what]).argument('<topology>', 'folder or file of its module'),
+    ).option('--json', JSON_ABOUT)
+    examples(command, [[`tidemark topics ${what} topologies/retail`, `on ${DEFAULT_BROKERS}`]])
+    command.action(
+      ends(async (name: string, options: Partial<TopicsOptions>) => {
+        const module = await import('./commands/topics.ts')
+        return await module.topics(what, await loadTopology(name, shell.folder), options, shell)
+      }),
+    )
+  }
+}
+
+export function addAcl(program: Command, shell: Shell, ends: Ends): void {
+  const command = program
+    .command('acl')
+    .description('print the rights that a topology needs on Kafka, and nothing more than these')
+    .argument('<topology>', 'folder or file of its module')
+    .option('--principal <principal>', 'who is granted them (default: User:<topology>)')
+    .addOption(choice('--format <format>', 'a table, or commands for kafka-acls', ['text', 'commands', 'json']).default('text'))
+  examples(command, [
+    ['tidemark acl topologies/retail', 'who may do what with what, and why'],
+    ['tidemark acl topologies/retail --principal User:retail --format commands', 'to be run by an administrator'],
+  ])
+  command.action(
+    ends(async (name: string, { principal, format = 'text' }: Partial<AclOptions>) => {
+      const { acl } = await import('./commands/acl.ts')
+      return await acl(await loadTopology(name, shell.folder), { principal, format }, shell)
+    }),
+  )
+}
+
+/** Where Kafka is and how it is spoken to. Secrets are named by where they are, never written down. */
+function kafkaOptions(command: Command): Command {
+  return command
+    .option('--brokers <list>', `host:port, with commas between (default: $TIDEMARK_BROKERS, else ${DEFAULT_BROKERS})`)
+    .addOption(
+      new Option('--replication <n>', "copies of topics that are made (default: the brokers' own)").argParser((given) => Number(given)),
+    )
+    .option('--tls', 'speak TLS, and trust the authorities that Node trusts')
+    .option('--tls-ca <file>', 'speak TLS, and trust these authorities (PEM)')
+    .option('--tls-cert <file>', 'our own certificate (PEM)')
+    .option('--tls-key <file>', 'its key (PEM)')
+    .addOption(choice('--sasl <mechanism>', 'log in', MECHANISMS))
+    .option('--sasl-username <name>', 'who logs in')
+    .option('--sasl-password-file <file>', 'where the password is (default: $TIDEMARK_SASL_PASSWORD)')
+}

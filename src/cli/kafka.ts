@@ -1,0 +1,59 @@
+/** Words of a command line to a Kafka log. */
+import { TidemarkError } from '../base/errors.ts'
+import type { Sasl } from '../drivers/kafka/index.ts'
+import type { LogDriver } from '../ports/log.ts'
+import type { Shell } from './shell.ts'
+
+export const DEFAULT_BROKERS = '127.0.0.1:9092'
+export const MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
+
+/** What every command may say about Kafka. */
+export interface KafkaWords {
+  readonly brokers?: string
+  readonly replication?: number
+  readonly tls?: boolean
+  readonly tlsCa?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly sasl?: (typeof MECHANISMS)[number]
+  readonly saslUsername?: string
+  readonly saslPasswordFile?: string
+}
+
+/** The brokers that are meant, as they were named. */
+export function brokersOf({ brokers }: KafkaWords, shell: Shell): string[] {
+  const named = brokers ?? shell.env.TIDEMARK_BROKERS ?? DEFAULT_BROKERS
+  return named
+    .split(',')
+    .map((broker) => broker.trim())
+    .filter((broker) => broker !== '')
+}
+
+/** @throws TidemarkError OPTION_INVALID */
+export async function kafkaOf(words: KafkaWords, shell: Shell): Promise<LogDriver> {
+  const { tls = false, tlsCa, tlsCert, tlsKey, replication } = words
+  const files = {
+    ...(tlsCa === undefined ? {} : { caFile: tlsCa }),
+    ...(tlsCert === undefined ? {} : { certFile: tlsCert }),
+    ...(tlsKey === undefined ? {} : { keyFile: tlsKey }),
+  }
+  const ssl = Object.keys(files).length > 0 ? files : tls
+  const sasl = saslOf(words)
+  const { kafka } = await import('../drivers/kafka/index.ts')
+  return kafka({
+    brokers: brokersOf(words, shell),
+    ssl,
+    ...(sasl === undefined ? {} : { sasl }),
+    ...(replication === undefined ? {} : { replication }),
+  })
+}
+
+function saslOf({ sasl, saslUsername, saslPasswordFile }: KafkaWords): Sasl | undefined {
+  if (sasl === undefined) {
+    if (saslUsername === undefined && saslPasswordFile === undefined) return undefined
+    throw new TidemarkError('OPTION_INVALID', 'a login needs its mechanism', { hint: `Add --sasl, with one of ${MECHANISMS.join(', ')}.` })
+  }
+  if (saslUsername === undefined) throw new TidemarkError('OPTION_INVALID', 'a login needs a name', { hint: 'Add --sasl-username.' })
+  const secret = saslPasswordFile === undefined ? { passwordEnv: 'TIDEMARK_SASL_PASSWORD' } : { passwordFile: saslPasswordFile }
+  return { mechanism: sasl, username: saslUsername, ...secret }
+}

@@ -1,0 +1,67 @@
+/**
+ * An answer to Fetch as the port gives it: whole batches whose checksums hold, in order, nothing aborted, no control batches. For committed
+ * records the filter is made anew from the aborted transactions that the broker names with each answer, so no answer depends on another.
+ */
+import { codeOf, messageOf, TidemarkError } from '../../base/errors.ts'
+import type { FetchedBatches, Isolation, PartitionName } from '../../ports/log.ts'
+import { type Codecs, CommittedFilter, type Limits, type RecordBatch, readBatches } from '../../ports/record-batch/index.ts'
+import type { FetchPartition } from './wire/fetch.ts'
+
+export interface DecodeOptions {
+  readonly isolation: Isolation
+  readonly codecs: Codecs
+  readonly limits: Limits
+}
+
+/** The partition cannot be read on. */
+export class FetchBroken extends Error {
+  readonly failure: TidemarkError
+  constructor(failure: TidemarkError) {
+    super(failure.message)
+    this.failure = failure
+  }
+}
+
+/**
+ * What came, or undefined for nothing.
+ * @throws FetchBroken for a batch that is damaged, beyond a limit, or of an unknown format
+ */
+export function decodeFetched(
+  at: { readonly name: PartitionName; readonly position: number },
+  answer: FetchPartition,
+  { isolation, codecs, limits }: DecodeOptions,
+): { readonly fetched: FetchedBatches; readonly lastEpoch: number } | undefined {
+  const { records } = answer
+  if (records === null || records.length === 0) return undefined
+  let batches: readonly RecordBatch[]
+  try {
+    batches = readBatches(records, codecs, limits).batches
+    const last = batches.at(-1)
+    if (last === undefined) return undefined
+    const visible =
+      isolation === 'committed'
+        ? new CommittedFilter().filter(batches, answer.abortedTransactions ?? [])
+        : batches.filter(({ control }) => !control)
+    const fetched: FetchedBatches = {
+      kind: 'batches',
+      partition: at.name,
+      batches: visible.filter(({ count, lastOffset }) => count > 0 && lastOffset >= at.position),
+      next: Math.max(at.position, last.lastOffset + 1),
+      high: answer.highWatermark,
+      stable: answer.lastStableOffset,
+      logStart: answer.logStartOffset,
+    }
+    return { fetched, lastEpoch: last.leaderEpoch }
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    throw new FetchBroken(codeOf(error) === 'BATCH_CORRUPT' ? damaged(at.name, at.position, error) : error)
+  }
+}
+
+function damaged(name: PartitionName, position: number, cause: TidemarkError): TidemarkError {
+  return new TidemarkError('LOG_CORRUPT', `partition ${name} is damaged at the broker, or on the way from it`, {
+    detail: `At offset ${position}: ${messageOf(cause)}. ${cause.detail ?? ''}`.trimEnd(),
+    hint: 'Let another replica lead the partition, or have the topic made anew from its sources. Other partitions can still be read.',
+    cause,
+  })
+}

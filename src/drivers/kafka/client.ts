@@ -1,0 +1,167 @@
+/** One client of a cluster: the port, and everything that ends with this client. */
+import type {
+  GroupPositions,
+  Isolation,
+  JoinOptions,
+  Log,
+  LogManifest,
+  Membership,
+  OffsetAt,
+  PartitionName,
+  PlainWriter,
+  Positions,
+  Reader,
+  TopicDescription,
+  TopicSpec,
+  Writer,
+} from '../../ports/log.ts'
+import type { Codecs, Limits } from '../../ports/record-batch/index.ts'
+import type { Cluster, Purpose } from './cluster.ts'
+import { closedError } from './failures.ts'
+import { fenceWriters } from './fence.ts'
+import { KafkaMembership } from './group.ts'
+import { offsetsAt, trim } from './offsets.ts'
+import { commitPositions, committedPositions } from './positions.ts'
+import { KafkaReader } from './reader.ts'
+import { describeTopics, ensureTopics } from './topics.ts'
+import { KafkaPlainWriter, KafkaWriter } from './writer.ts'
+
+export const KAFKA_MANIFEST: LogManifest = {
+  name: 'kafka',
+  transactions: true,
+  groups: true,
+  trim: true,
+  compaction: true,
+  durable: true,
+}
+
+export interface ClientOptions {
+  readonly cluster: Cluster
+  readonly codecs: Codecs
+  readonly limits: Limits
+  readonly replication: number
+  readonly transactionMs: number
+}
+
+interface Closing {
+  close(): Promise<void>
+}
+
+export class KafkaClient implements Log {
+  readonly manifest: LogManifest = KAFKA_MANIFEST
+  private readonly options: ClientOptions
+  private readonly cluster: Cluster
+  private readonly memberships = new Set<Membership>()
+  private readonly open = new Set<Closing>()
+  /** Sockets of readers that are closed, for the next one. */
+  private readonly idle: Purpose[] = []
+  private purposes = 0
+  private closing: Promise<void> | undefined
+
+  constructor(options: ClientOptions) {
+    this.options = options
+    this.cluster = options.cluster
+  }
+
+  async describe(names?: readonly string[]): Promise<TopicDescription[]> {
+    this.live()
+    return await describeTopics(this.cluster, names)
+  }
+
+  async ensure(specs: readonly TopicSpec[]): Promise<TopicDescription[]> {
+    this.live()
+    return await ensureTopics(this.cluster, specs, this.options.replication)
+  }
+
+  async offsets(partitions: readonly PartitionName[], at: OffsetAt): Promise<Positions> {
+    this.live()
+    return await offsetsAt(this.cluster, partitions, at)
+  }
+
+  reader(isolation: Isolation): Reader {
+    this.live()
+    const { codecs, limits } = this.options
+    const purpose = this.idle.pop() ?? `read-${this.purposes++}`
+    const reader = new KafkaReader({
+      cluster: this.cluster,
+      isolation,
+      codecs,
+      limits,
+      purpose,
+      onClose: (closed) => {
+        this.open.delete(closed)
+        this.idle.push(purpose)
+      },
+    })
+    this.open.add(reader)
+    return reader
+  }
+
+  async join(group: string, join: JoinOptions): Promise<Membership> {
+    this.live()
+    const purpose = `group-${this.purposes++}`
+    const onEnd = (ended: Membership): void => void this.memberships.delete(ended)
+    const membership = new KafkaMembership({ cluster: this.cluster, group, join, purpose, onEnd })
+    this.memberships.add(membership)
+    return membership
+  }
+
+  async committed(group: string, partitions: readonly PartitionName[]): Promise<Positions | 'unstable'> {
+    this.live()
+    return await committedPositions(this.cluster, group, partitions)
+  }
+
+  async writer(id: string): Promise<Writer> {
+    this.live()
+    const { cluster, codecs, transactionMs } = this.options
+    const onClose = (closed: Closing): void => void this.open.delete(closed)
+    return await this.keep(await KafkaWriter.open({ cluster, codecs, id, transactionMs, onClose }))
+  }
+
+  async plainWriter(): Promise<PlainWriter> {
+    this.live()
+    const { cluster, codecs } = this.options
+    return await this.keep(await KafkaPlainWriter.open({ cluster, codecs, onClose: (closed) => void this.open.delete(closed) }))
+  }
+
+  async fence(prefix: string, live: ReadonlySet<string>): Promise<void> {
+    this.live()
+    await fenceWriters(this.cluster, prefix, live, this.options.transactionMs)
+  }
+
+  async commitPositions(positions: GroupPositions): Promise<void> {
+    this.live()
+    await commitPositions(this.cluster, positions)
+  }
+
+  async trim(partition: PartitionName, before: number): Promise<void> {
+    this.live()
+    await trim(this.cluster, partition, before)
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.end()
+    return this.closing
+  }
+
+  private async end(): Promise<void> {
+    for (const membership of this.memberships) await membership.leave({ keep: false })
+    await Promise.all([...this.open].map((each) => each.close()))
+    this.cluster.close()
+  }
+
+  private live(): void {
+    if (this.closing !== undefined) throw closedError()
+    this.cluster.live()
+  }
+
+  /** What was opened while the client was closing ends with it. */
+  private async keep<Opened extends Closing>(opened: Opened): Promise<Opened> {
+    if (this.closing === undefined) {
+      this.open.add(opened)
+      return opened
+    }
+    await opened.close()
+    throw closedError()
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * What can go wrong between us and a broker, each once: numbers of the protocol that the driver acts on, the loss of a socket, and the
+ * sentences that a person reads. A sentence names the broker, the topic, group or writer, and the right or the setting that is missing.
+ */
+import { messageOf, TidemarkError } from '../../base/errors.ts'
+import type { Api } from './wire/api.ts'
+import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
+
+/** A partition moved, or its leader is not ready: ask who leads, and send the same again. */
+const MOVED: ReadonlySet<number> = new Set([
+  E.UNKNOWN_TOPIC_OR_PARTITION,
+  E.LEADER_NOT_AVAILABLE,
+  E.NOT_LEADER_OR_FOLLOWER,
+  E.REPLICA_NOT_AVAILABLE,
+  E.KAFKA_STORAGE_ERROR,
+  E.FENCED_LEADER_EPOCH,
+  E.UNKNOWN_LEADER_EPOCH,
+  E.OFFSET_NOT_AVAILABLE,
+])
+export function isMoved(error: number): boolean {
+  return MOVED.has(error)
+}
+
+/** A coordinator moved or is not ready: ask where it is, and send the same again. */
+export function isCoordinatorMoved(error: number): boolean {
+  return error === E.COORDINATOR_LOAD_IN_PROGRESS || error === E.COORDINATOR_NOT_AVAILABLE || error === E.NOT_COORDINATOR
+}
+
+/** Somebody else is this producer by now. */
+export function isFenced(error: number): boolean {
+  return error === E.INVALID_PRODUCER_EPOCH || error === E.PRODUCER_FENCED || error === E.INVALID_PRODUCER_ID_MAPPING
+}
+
+/** The group does not count the author among its members. */
+export function isExpelled(error: number): boolean {
+  return error === E.ILLEGAL_GENERATION || error === E.UNKNOWN_MEMBER_ID || error === E.FENCED_INSTANCE_ID
+}
+
+/** A socket was lost, or did not answer in time. */
+export class LinkLost extends Error {
+  /** Whether the request may have reached the broker. */
+  readonly sent: boolean
+  constructor(what: string, sent: boolean, cause: unknown) {
+    super(cause === undefined ? what : `${what}: ${messageOf(cause)}`, { cause })
+    this.name = 'LinkLost'
+    this.sent = sent
+  }
+}
+
+export function closedError(what = 'the log'): TidemarkError {
+  return new TidemarkError('LOG_CLOSED', `${what} was closed`)
+}
+
+export function topicUnknown(topic: string): TidemarkError {
+  return new TidemarkError('TOPIC_UNKNOWN', `topic "${topic}" does not exist`, {
+    hint: 'Make it with "tidemark topics apply", or let its owner make it. tidemark never lets a broker make topics by itself. A topic that exists may also be hidden from a user without the right DESCRIBE.',
+  })
+}
+
+export function recreated(topic: string): TidemarkError {
+  return new TidemarkError('TOPIC_RECREATED', `topic "${topic}" was deleted and made again`, {
+    detail: 'The position belongs to the topic that is gone; under it the new one has other records.',
+    hint: 'Begin with a new group or another generation, or bring the old topic back.',
+  })
+}
+
+export function fencedError(id: string, error: number): TidemarkError {
+  return new TidemarkError('WRITER_FENCED', `writer "${id}" was taken over`, {
+    detail: `The broker answered ${kafkaError(error).name}: a newer holder of its transactional id was opened, or its transaction ran out of time.`,
+    hint: 'Two processes run under one instance name, or this one stood still for longer than the transaction timeout. Stop one of them, or let it go on.',
+  })
+}
+
+/** What a broker answered, where nothing more particular is known. */
+export function brokerError(doing: string, error: number, message?: string | null): TidemarkError {
+  const { name, sentence } = kafkaError(error)
+  return new TidemarkError('BROKER_ERROR', `a broker refused to ${doing}: ${name}`, {
+    detail: message === undefined || message === null || message === '' ? sentence : `${sentence} The broker says: ${message}`,
+  })
+}
+
+/** A right that is missing, with the line that grants it. */
+export function missingRight(right: string, on: string): TidemarkError {
+  return new TidemarkError('NOT_AUTHORIZED', `this user may not ${right} ${on}`, {
+    detail: `The broker refused for want of the right ${right.toUpperCase()} on ${on}.`,
+    hint: '"tidemark acl" prints the rights that a topology needs, as commands.',
+  })
+}
+
+/** The error of an answer about a topic. */
+export function topicError(doing: string, right: string, topic: string, error: number, message?: string | null): TidemarkError {
+  if (error === E.TOPIC_AUTHORIZATION_FAILED) return missingRight(right, `topic "${topic}"`)
+  if (error === E.UNKNOWN_TOPIC_OR_PARTITION) return topicUnknown(topic)
+  if (error === E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED) return missingRight('write', 'its transactional id')
+  if (error === E.CLUSTER_AUTHORIZATION_FAILED) return missingRight(right, 'the cluster')
+  return brokerError(`${doing} topic "${topic}"`, error, message)
+}
+
+/** The error of an answer about a group. */
+export function groupError(doing: string, group: string, error: number): TidemarkError {
+  if (error === E.GROUP_AUTHORIZATION_FAILED) return missingRight('read', `group "${group}"`)
+  return brokerError(`${doing} group "${group}"`, error)
+}
+
+/** The error of an answer about a transactional id. */
+export function writerError(doing: string, id: string, error: number): TidemarkError {
+  if (error === E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED) return missingRight('write', `transactional id "${id}"`)
+  if (isFenced(error)) return fencedError(id, error)
+  return brokerError(`${doing} writer "${id}"`, error)
+}
+
+export function unsupportedApi(
+  broker: string,
+  api: Pick<Api<unknown, unknown>, 'key' | 'name' | 'versions'>,
+  range: { readonly minVersion: number; readonly maxVersion: number } | undefined,
+  most: number | undefined,
+): TidemarkError {
+  const [oldest, newest] = api.versions
+  const spoken = range === undefined ? `does not have ${api.name}` : `speaks ${api.name} ${range.minVersion} to ${range.maxVersion}`
+  return new TidemarkError('API_UNSUPPORTED', `broker ${broker} lacks what is needed: ${api.name}`, {
+    detail: `It ${spoken}; ${oldest === newest ? `version ${oldest} is` : `versions ${oldest} to ${Math.min(newest, most ?? newest)} are`} needed.`,
+    hint: 'Kafka 3.7 or newer is needed. A port of a controller also answers, and is the wrong one.',
+  })
+}
+
+/** Nothing answers: whatever was to be done, for as long as it may take. */
+export function unreachable(doing: string, brokers: string, cause: unknown): TidemarkError {
+  const refused = rootCode(cause) === 'ECONNREFUSED'
+  const notFound = ['ENOTFOUND', 'EAI_AGAIN'].includes(rootCode(cause) ?? '')
+  return new TidemarkError('BROKER_UNREACHABLE', `no broker answered to ${doing}`, {
+    detail: `${brokers}: ${messageOf(cause)}`,
+    hint: /Closed connection/.test(messageOf(cause))
+      ? 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") and do not.'
+      : /before secure TLS/.test(messageOf(cause))
+        ? 'It may speak no TLS there. Leave "ssl" out, or use the port of its TLS listener.'
+        : notFound
+          ? 'That name cannot be resolved here. Brokers are asked under the names that they advertise ("advertised.listeners"): these must be reachable from this machine.'
+          : refused
+            ? 'Nothing listens there. Is the broker running, and is it this port? "npm run kafka" starts one for development.'
+            : 'Is the broker running, and does the network let us through?',
+    cause,
+  })
+}
+
+export interface ConnectionFailure {
+  readonly broker: string
+  readonly stage: 'connect' | 'greet' | 'authenticate'
+  readonly sasl: string | undefined
+  readonly tls: boolean
+  readonly cause: unknown
+}
+
+const TLS_CODES = /CERT|TLS|SSL|EPROTO|SELF_SIGNED|UNABLE_TO|ALTNAME/
+
+/** Why a socket could not be used: something to try again (`LinkLost`), or something that a person must change. */
+export function connectionFailure({ broker, stage, sasl, tls, cause }: ConnectionFailure): Error {
+  if (cause instanceof TidemarkError) return cause
+  const name = (cause as Error | undefined)?.name ?? ''
+  const type = (cause as { type?: unknown } | undefined)?.type
+  const code = rootCode(cause) ?? ''
+  if (stage === 'connect' && tls && (TLS_CODES.test(code) || /certificate|altnames|wrong version number|ssl/i.test(messageOf(cause)))) {
+    return new TidemarkError('TLS_FAILED', `broker ${broker} and this client do not agree on TLS`, {
+      detail: withoutPrefix(messageOf(cause)),
+      hint: /wrong version|EPROTO/i.test(messageOf(cause) + code)
+        ? 'That listener speaks no TLS. Leave "ssl" out, or use the port of its TLS listener.'
+        : 'Give the certificate of the authority that signed the broker\'s ("ssl.caFile"), and the host name that is in it.',
+      cause,
+    })
+  }
+  if (stage === 'authenticate' && (name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED')) {
+    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} refuses the user or the password`, {
+      detail: `${sasl}: ${messageOf(cause)}`,
+      hint: 'Look at "sasl.username" and the file or variable of the password, and that the user exists for this mechanism.',
+      cause,
+    })
+  }
+  if (stage === 'authenticate' && name !== 'KafkaJSConnectionError' && name !== 'KafkaJSConnectionClosedError') {
+    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} does not take this kind of login`, {
+      detail: `${sasl}: ${messageOf(cause)}`,
+      hint: 'The mechanisms of a listener are set at the broker ("sasl.enabled.mechanisms").',
+      cause,
+    })
+  }
+  if (stage === 'connect') return new LinkLost(`connecting to ${broker}`, false, cause)
+  // The broker gives no reason when it closes a socket: a client without login or TLS looks like noise to it.
+  const why =
+    tls || sasl !== undefined
+      ? 'Is this the port of a listener with these settings?'
+      : 'Does this listener want TLS ("ssl") or a login ("sasl"), or is it no port of Kafka?'
+  return new LinkLost(`${broker} closed the connection, or did not answer in the protocol of Kafka. ${why}`, false, cause)
+}
+
+function withoutPrefix(message: string): string {
+  return message.replace(/^Connection error: /, '')
+}
+
+/** The system's code of the first cause that has one. */
+function rootCode(error: unknown): string | undefined {
+  for (let each = error as { code?: unknown; cause?: unknown } | undefined, depth = 0; each != null && depth < 5; depth++) {
+    if (typeof each.code === 'string') return each.code
+    each = each.cause as typeof each
+  }
+  return undefined
+}

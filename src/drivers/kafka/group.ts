@@ -1,0 +1,382 @@
+/**
+ * A member of a group, by the classic protocol: JoinGroup 9, SyncGroup 5, Heartbeat 4, LeaveGroup 5, over a socket of its own, because a broker
+ * answers JoinGroup only when all members have come.
+ *
+ * Heartbeats are sent by a timer of the clock, whatever the caller does: a caller that works in slices and gives up its turn between them is
+ * never further behind than one slice. Partitions are let go before JoinGroup is sent, so the old identity counts until the caller says that
+ * it needs it no more. Static members (those with an instance name) come back without anybody else noticing.
+ */
+import { messageOf, TidemarkError } from '../../base/errors.ts'
+import type { Assignment, GroupEvent, Identity, JoinOptions, Membership, TopicPartition } from '../../ports/log.ts'
+import type { Cluster, Purpose } from './cluster.ts'
+import { closedError, isCoordinatorMoved, LinkLost } from './failures.ts'
+import { assignmentBytes, assignmentOf, subscriptionBytes, toMember } from './group-bytes.ts'
+import { Ended, endOf } from './group-ends.ts'
+import { GROUP } from './positions.ts'
+import type { Api } from './wire/api.ts'
+import { CONSUMER_PROTOCOL_TYPE } from './wire/consumer-protocol.ts'
+import { KAFKA_ERROR as E } from './wire/errors.ts'
+import { heartbeat } from './wire/heartbeat.ts'
+import { type JoinGroupResponse, joinGroup } from './wire/join-group.ts'
+import { leaveGroup } from './wire/leave-group.ts'
+import { syncGroup } from './wire/sync-group.ts'
+
+export interface MembershipOptions {
+  readonly cluster: Cluster
+  readonly group: string
+  readonly join: JoinOptions
+  /** The name of the socket that is this member's alone. */
+  readonly purpose: Purpose
+  readonly onEnd: (membership: KafkaMembership) => void
+}
+
+const PROTOCOL = 'tidemark'
+/** The longest time between two heartbeats, ms; a rebalance is noticed by them. */
+const BEAT_MS_MAX = 500
+/** Heartbeats in the time after which the group gives a silent member up. */
+const BEATS_A_SESSION = 6
+const NETWORK_MS = 5_000
+const LEAVE_MS = 2_000
+const AGAIN_MS = 1_000
+
+export class KafkaMembership implements Membership {
+  private readonly options: MembershipOptions
+  private readonly cluster: Cluster
+  private readonly stop = new AbortController()
+  private readonly rebalanceMs: number
+  private readonly beatMs: number
+  private events: GroupEvent[] = []
+  private waiter: { resolve: (event: GroupEvent) => void; reject: (error: unknown) => void } | undefined
+  private member = ''
+  private generation = -1
+  /** An assignment was told and not taken back. */
+  private seated = false
+  private lost = false
+  private left = false
+  /** Why it will never be a member again. */
+  private over: TidemarkError | undefined
+  private confirmedAt: number
+  private nonce = 0
+  private rejoining = false
+  private interrupt: () => void = () => {}
+
+  constructor(options: MembershipOptions) {
+    const { cluster, join } = options
+    const { sessionMs } = join
+    if (!(sessionMs > 0 && Number.isFinite(sessionMs))) {
+      throw new TidemarkError('OPTION_INVALID', 'sessionMs is not a duration', { detail: `It is ${sessionMs}.` })
+    }
+    this.options = options
+    this.cluster = cluster
+    this.rebalanceMs = sessionMs
+    this.beatMs = Math.min(BEAT_MS_MAX, sessionMs / BEATS_A_SESSION)
+    this.confirmedAt = cluster.clock.mono()
+    void this.run()
+  }
+
+  next(signal: AbortSignal): Promise<GroupEvent> {
+    if (this.waiter !== undefined) return Promise.reject(new TypeError('a membership has one waiter at a time'))
+    if (signal.aborted) return Promise.reject(signal.reason as Error)
+    const event = this.events.shift()
+    if (event !== undefined) return Promise.resolve(this.handed(event))
+    if (this.left) return Promise.reject(closedError('the membership'))
+    if (this.over !== undefined) return Promise.reject(this.over)
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.waiter = undefined
+        reject(signal.reason as Error)
+      }
+      signal.addEventListener('abort', aborted, { once: true })
+      const settle = <Value>(deed: (value: Value) => void) => {
+        return (value: Value): void => {
+          signal.removeEventListener('abort', aborted)
+          this.waiter = undefined
+          deed(value)
+        }
+      }
+      this.waiter = { resolve: settle(resolve), reject: settle(reject) }
+    })
+  }
+
+  heartbeatAge(): number {
+    return this.lost ? Number.POSITIVE_INFINITY : this.cluster.clock.mono() - this.confirmedAt
+  }
+
+  rejoin(): void {
+    if (!this.seated || this.left) return
+    this.rejoining = true
+    this.interrupt()
+  }
+
+  async leave(options: { keep: boolean }): Promise<void> {
+    if (this.left) return
+    this.left = true
+    this.stop.abort(closedError('the membership'))
+    this.events = []
+    this.waiter?.reject(closedError('the membership'))
+    const { group, join, purpose, onEnd } = this.options
+    const { member, cluster } = this
+    if (member !== '' && !options.keep && this.over === undefined && !cluster.closing.aborted) {
+      // Over another socket: our own may have a JoinGroup that waits for others.
+      const leaving = { memberId: member, instanceId: join.instance ?? null, reason: 'it left' }
+      await cluster
+        .askCoordinator(GROUP, group, {
+          api: leaveGroup,
+          request: { groupId: group, members: [leaving] },
+          errorOf: ({ error }) => error,
+          again: true,
+          patienceMs: LEAVE_MS,
+          timeoutMs: LEAVE_MS,
+        })
+        // It is given up after its session then.
+        .catch(() => {})
+    }
+    cluster.drop(purpose)
+    onEnd(this)
+  }
+
+  // --- the life of a member ----------------------------------------------------------------------------------------------------
+
+  private async run(): Promise<void> {
+    const { signal } = this.stop
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        const assignment = await this.enter()
+        if (signal.aborted) return
+        failures = 0
+        this.seated = true
+        const { member, generation } = this
+        const identity: Identity = { member, generation, instance: this.options.join.instance }
+        this.push({ kind: 'assigned', identity, ...assignment })
+        await this.stay()
+        await this.letGo()
+      } catch (error) {
+        if (signal.aborted || this.cluster.closing.aborted) return
+        this.onEnded(error)
+        if (this.over !== undefined) return
+        failures++
+        await this.cluster.clock.sleep(failures === 1 ? 0 : AGAIN_MS, signal).catch(() => {})
+      }
+    }
+  }
+
+  private onEnded(error: unknown): void {
+    if (error instanceof Ended) {
+      if (error.how === 'anew') this.member = ''
+      this.lose(error.failure)
+      if (error.how === 'for good') this.finish(error.failure)
+      return
+    }
+    // No broker answers: as a member it may be alive all the same, so nothing is given up before somebody says so.
+    if (error instanceof LinkLost || (error instanceof TidemarkError && error.code === 'BROKER_UNREACHABLE')) return
+    const failure =
+      error instanceof TidemarkError
+        ? error
+        : new TidemarkError('MEMBER_LOST', `group "${this.options.group}": ${messageOf(error)}`, { cause: error })
+    this.lose(failure)
+    this.finish(failure)
+  }
+
+  /** Takes back what was told: it is about partitions that others may own. */
+  private lose(error: TidemarkError): void {
+    if (!this.seated) return
+    this.seated = false
+    this.events = []
+    this.lost = true
+    this.push({ kind: 'lost', error })
+  }
+
+  private finish(error: TidemarkError): void {
+    this.over = error
+    this.seated = false
+    this.waiter?.reject(error)
+  }
+
+  private push(event: GroupEvent): void {
+    if (this.left) return
+    if (this.waiter !== undefined) this.waiter.resolve(this.handed(event))
+    else this.events.push(event)
+  }
+
+  private handed(event: GroupEvent): GroupEvent {
+    if (event.kind === 'assigned') this.lost = false
+    return event
+  }
+
+  // --- joining -----------------------------------------------------------------------------------------------------------------
+
+  /** JoinGroup and SyncGroup, until the group is of one generation with us in it. */
+  private async enter(): Promise<{ partitions: readonly TopicPartition[]; userData: Uint8Array }> {
+    for (let attempt = 0; ; attempt++) {
+      this.stop.signal.throwIfAborted()
+      const joined = await this.joinOnce()
+      if (joined === undefined) {
+        if (attempt > 0) await this.cluster.pause(attempt)
+        continue
+      }
+      const sentAt = this.cluster.clock.mono()
+      const answer = await this.sync(joined, await this.plan(joined))
+      if (answer.error === E.REBALANCE_IN_PROGRESS) continue
+      if (answer.error !== E.NONE) throw this.end('begin a generation of', answer.error)
+      this.confirmedAt = sentAt
+      return assignmentOf(answer.assignment)
+    }
+  }
+
+  /** One JoinGroup; undefined when another one is needed. */
+  private async joinOnce(): Promise<JoinGroupResponse | undefined> {
+    const { group, join } = this.options
+    this.rejoining = false
+    const metadata = subscriptionBytes(this.nonce, join.userData())
+    const answer = await this.ask(joinGroup, {
+      request: {
+        groupId: group,
+        sessionTimeoutMs: join.sessionMs,
+        rebalanceTimeoutMs: this.rebalanceMs,
+        memberId: this.member,
+        instanceId: join.instance ?? null,
+        protocolType: CONSUMER_PROTOCOL_TYPE,
+        protocols: [{ name: PROTOCOL, metadata }],
+        reason: null,
+      },
+      timeoutMs: this.rebalanceMs + join.sessionMs + NETWORK_MS,
+    })
+    switch (answer.error) {
+      case E.NONE:
+        this.member = answer.memberId
+        this.generation = answer.generationId
+        return answer
+      case E.MEMBER_ID_REQUIRED:
+        this.member = answer.memberId
+        return undefined
+      case E.REBALANCE_IN_PROGRESS:
+        return undefined
+      case E.UNKNOWN_MEMBER_ID:
+        if (this.seated) throw this.end('join', answer.error)
+        this.member = ''
+        return undefined
+      default:
+        throw this.end('join', answer.error)
+    }
+  }
+
+  /** What the leader decides; nothing from the others. */
+  private async plan({ leader, memberId, skipAssignment, members }: JoinGroupResponse): Promise<ReadonlyMap<string, Assignment>> {
+    if (leader !== memberId || skipAssignment) return new Map()
+    try {
+      return this.options.join.assign(members.map(toMember))
+    } catch (error) {
+      const { group, join } = this.options
+      const request = { groupId: group, members: [{ memberId, instanceId: join.instance ?? null, reason: 'its assignor failed' }] }
+      await this.ask(leaveGroup, { request, timeoutMs: LEAVE_MS }).catch(() => {})
+      throw new Ended(
+        new TidemarkError('MEMBER_LOST', `group "${group}" has no assignment`, {
+          detail: `The leader's part of it failed: ${messageOf(error)}`,
+          cause: error,
+        }),
+        'anew',
+      )
+    }
+  }
+
+  private sync(joined: JoinGroupResponse, plan: ReadonlyMap<string, Assignment>): Promise<{ error: number; assignment: Buffer }> {
+    const { group, join } = this.options
+    return this.ask(syncGroup, {
+      request: {
+        groupId: group,
+        generationId: joined.generationId,
+        memberId: joined.memberId,
+        instanceId: join.instance ?? null,
+        protocolType: CONSUMER_PROTOCOL_TYPE,
+        protocolName: PROTOCOL,
+        assignments: [...plan].map(([memberId, assignment]) => ({ memberId, assignment: assignmentBytes(assignment) })),
+      },
+      timeoutMs: this.rebalanceMs + NETWORK_MS,
+    })
+  }
+
+  // --- staying -----------------------------------------------------------------------------------------------------------------
+
+  /** Heartbeats, until partitions are to move. */
+  private async stay(): Promise<void> {
+    while (!this.rejoining) {
+      await this.sleep()
+      if (!this.rejoining && (await this.beat()) === E.REBALANCE_IN_PROGRESS) return
+    }
+    // Without a difference the brokers would see no reason for a rebalance.
+    this.nonce++
+  }
+
+  /** Asks the caller to let go, and keeps its membership alive until it has. */
+  private async letGo(): Promise<void> {
+    const revoking = { done: false }
+    this.push({
+      kind: 'revoking',
+      done: () => {
+        revoking.done = true
+        this.interrupt()
+      },
+    })
+    while (!revoking.done) {
+      await this.sleep()
+      if (!revoking.done) await this.beat()
+    }
+  }
+
+  /** One heartbeat. @throws Ended when the group does not count us any more */
+  private async beat(): Promise<number> {
+    const { group, join } = this.options
+    const sentAt = this.cluster.clock.mono()
+    let error: number
+    try {
+      const request = { groupId: group, generationId: this.generation, memberId: this.member, instanceId: join.instance ?? null }
+      error = (await this.ask(heartbeat, { request, timeoutMs: Math.max(1_000, join.sessionMs / 3) })).error
+    } catch (lost) {
+      // The caller sees the age of the last one; what became of us a later one will tell.
+      if (lost instanceof LinkLost || (lost instanceof TidemarkError && lost.code === 'BROKER_UNREACHABLE')) return E.NONE
+      throw lost
+    }
+    if (error !== E.NONE && error !== E.REBALANCE_IN_PROGRESS) throw this.end('stay in', error)
+    this.confirmedAt = sentAt
+    return error
+  }
+
+  /** Until the next heartbeat is due, or something is to be done before. */
+  private async sleep(): Promise<void> {
+    const early = new AbortController()
+    this.interrupt = () => early.abort()
+    const stopped = (): void => early.abort()
+    this.stop.signal.addEventListener('abort', stopped, { once: true })
+    try {
+      await this.cluster.clock.sleep(this.beatMs, early.signal).catch(() => {})
+    } finally {
+      this.stop.signal.removeEventListener('abort', stopped)
+      this.interrupt = () => {}
+    }
+    this.stop.signal.throwIfAborted()
+  }
+
+  /** @throws LinkLost also when no coordinator is ready: that says nothing about this member */
+  private async ask<Request, Response extends { readonly error: number }>(
+    api: Api<Request, Response>,
+    call: { readonly request: Request; readonly timeoutMs: number },
+  ): Promise<Response> {
+    const { group, purpose, join } = this.options
+    const answer = await this.cluster.askCoordinator(GROUP, group, {
+      api,
+      request: call.request,
+      errorOf: ({ error }) => error,
+      again: true,
+      purpose,
+      patienceMs: join.sessionMs / 2,
+      timeoutMs: call.timeoutMs,
+    })
+    if (isCoordinatorMoved(answer.error)) throw new LinkLost(`${api.name} of group "${group}": no coordinator is ready`, true, undefined)
+    return answer
+  }
+
+  private end(doing: string, error: number): Ended {
+    const { group, join } = this.options
+    return endOf({ group, member: this.member, instance: join.instance, sessionMs: join.sessionMs }, doing, error)
+  }
+}

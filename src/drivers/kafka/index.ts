@@ -1,0 +1,85 @@
+/**
+ * Apache Kafka as the log: topics, exactly-once transactions and groups on real brokers, by our own requests over kafkajs's sockets.
+ *
+ * What it needs: brokers from 3.7 on. What it does not do: make topics by accident, reset a position, print a secret.
+ */
+import { TidemarkError } from '../../base/errors.ts'
+import type { LogDriver } from '../../ports/log.ts'
+import { DEFAULT_LIMITS, type Limits } from '../../ports/record-batch/index.ts'
+import { KafkaClient } from './client.ts'
+import { Cluster } from './cluster.ts'
+import { type Sasl, type Ssl, saslOf, sslOf } from './security.ts'
+import type { BrokerAddress } from './transport.ts'
+
+export { KAFKA_MANIFEST } from './client.ts'
+export type { Sasl, Secret, Ssl } from './security.ts'
+
+export interface KafkaOptions {
+  /** `host:port` of some brokers; the others are learnt from them. */
+  readonly brokers: readonly string[]
+  /** What the brokers' logs and quotas call us. Default `tidemark`. */
+  readonly clientId?: string
+  /** TLS: `true` with the authorities that Node trusts, or with files of one's own. Default: none. */
+  readonly ssl?: boolean | Ssl
+  /** A login. Default: none. */
+  readonly sasl?: Sasl
+  /** Copies of each partition of topics that are made. Default: what the brokers have as theirs. */
+  readonly replication?: number
+  /** After this long the brokers abort a transaction that is still open, ms. Default 10,000. */
+  readonly transactionMs?: number
+  /** How long a connection may take to come about, ms. Default 3,000. */
+  readonly connectMs?: number
+  /** What one batch may cost its readers. */
+  readonly limits?: Limits
+}
+
+/**
+ * A log on Kafka, for `start` and its like.
+ * @throws TidemarkError OPTION_INVALID; opening it throws BROKER_UNREACHABLE, AUTHENTICATION_FAILED, TLS_FAILED, API_UNSUPPORTED,
+ * KAFKAJS_UNSUPPORTED
+ * @example
+ * const app = await start(retail, { log: kafka({ brokers: ['127.0.0.1:9092'] }) })
+ * @example
+ * kafka({
+ *   brokers: ['kafka-1:9093'],
+ *   ssl: { caFile: '/etc/kafka/ca.pem' },
+ *   sasl: { mechanism: 'scram-sha-512', username: 'retail', passwordFile: '/run/secrets/kafka' },
+ * })
+ */
+export function kafka(options: KafkaOptions): LogDriver {
+  const seeds = options.brokers.map(address)
+  if (seeds.length === 0) throw new TidemarkError('OPTION_INVALID', '"brokers" names no broker', { hint: "Such as ['127.0.0.1:9092']." })
+  const { replication = -1, transactionMs = 10_000, connectMs = 3_000, clientId = 'tidemark', limits = DEFAULT_LIMITS } = options
+  if (replication !== -1) atLeast('replication', replication, 1)
+  atLeast('transactionMs', transactionMs, 1_000)
+  atLeast('connectMs', connectMs, 1)
+  return {
+    name: 'kafka',
+    open: async ({ clock, random, codecs }) => {
+      const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl) }
+      const cluster = new Cluster({ seeds, link, clock, random })
+      try {
+        await cluster.start()
+      } catch (error) {
+        cluster.close()
+        throw error
+      }
+      const client = new KafkaClient({ cluster, codecs, limits, replication, transactionMs })
+      return { log: client, close: () => client.close() }
+    },
+  }
+}
+
+function address(broker: string): BrokerAddress {
+  // [::1]:9092, host:9092
+  const found = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s[\]]+)):(\d{1,5})$/.exec(broker)
+  const port = Number(found?.[3])
+  const host = found?.[1] ?? found?.[2]
+  if (host !== undefined && port >= 1 && port <= 65_535) return { host, port }
+  throw new TidemarkError('OPTION_INVALID', `"${broker}" is no address of a broker`, { hint: 'Write host:port, such as 127.0.0.1:9092.' })
+}
+
+function atLeast(option: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return
+  throw new TidemarkError('OPTION_INVALID', `${option} is ${value}`, { detail: `It is an integer from ${least}.` })
+}

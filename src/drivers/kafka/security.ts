@@ -1,0 +1,81 @@
+/**
+ * TLS and logins. Secrets come from files or from the environment, are read when the log is opened, and are in no error and no output.
+ */
+import { readFile } from 'node:fs/promises'
+import { env } from 'node:process'
+import { messageOf, TidemarkError } from '../../base/errors.ts'
+
+export interface Ssl {
+  /** Certificates of the authorities that may sign the brokers', PEM. Default: those that Node trusts. */
+  readonly caFile?: string
+  /** Our own certificate, for brokers that ask for one, PEM. */
+  readonly certFile?: string
+  readonly keyFile?: string
+  /** The name that the brokers' certificates carry, when it is not the host that we connect to. */
+  readonly serverName?: string
+}
+
+/** Where a secret is: in a file, whose last line end is left out, or in an environment variable. */
+export type Secret<Name extends string> = { readonly [N in `${Name}File`]?: string } & { readonly [N in `${Name}Env`]?: string }
+
+export type Sasl =
+  | ({ readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string } & Secret<'password'>)
+  | {
+      readonly mechanism: 'oauthbearer'
+      /** Called for every connection and whenever a login runs out. */
+      readonly token: () => Promise<string>
+    }
+
+const MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer']
+
+/** What `tls.connect` takes. @throws TidemarkError OPTION_INVALID */
+export async function sslOf(ssl: boolean | Ssl | undefined): Promise<object | undefined> {
+  if (ssl === undefined || ssl === false) return undefined
+  if (ssl === true) return {}
+  const { caFile, certFile, keyFile, serverName } = ssl
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    throw new TidemarkError('OPTION_INVALID', '"ssl.certFile" and "ssl.keyFile" go together')
+  }
+  return {
+    ...(caFile === undefined ? {} : { ca: await file('ssl.caFile', caFile) }),
+    ...(certFile === undefined ? {} : { cert: await file('ssl.certFile', certFile) }),
+    ...(keyFile === undefined ? {} : { key: await file('ssl.keyFile', keyFile) }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  }
+}
+
+/** What kafkajs takes. @throws TidemarkError OPTION_INVALID */
+export async function saslOf(sasl: Sasl | undefined): Promise<Readonly<Record<string, unknown>> | undefined> {
+  if (sasl === undefined) return undefined
+  if (!MECHANISMS.includes(sasl.mechanism)) {
+    throw new TidemarkError('OPTION_INVALID', `"sasl.mechanism" is ${JSON.stringify(sasl.mechanism)}`, {
+      hint: `It is one of ${MECHANISMS.join(', ')}.`,
+    })
+  }
+  if (sasl.mechanism === 'oauthbearer') {
+    const { token } = sasl
+    return { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: await token() }) }
+  }
+  const { mechanism, username, passwordFile, passwordEnv } = sasl
+  if (username === '') throw new TidemarkError('OPTION_INVALID', '"sasl.username" is empty')
+  if ((passwordFile === undefined) === (passwordEnv === undefined)) {
+    throw new TidemarkError('OPTION_INVALID', 'a login needs "sasl.passwordFile" or "sasl.passwordEnv", and not both')
+  }
+  const password =
+    passwordFile === undefined ? env[passwordEnv as string] : (await file('sasl.passwordFile', passwordFile)).replace(/\r?\n$/, '')
+  if (password === undefined || password === '') {
+    throw new TidemarkError(
+      'OPTION_INVALID',
+      `there is no password in ${passwordFile === undefined ? `variable ${passwordEnv}` : passwordFile}`,
+    )
+  }
+  return { mechanism, username, password }
+}
+
+async function file(option: string, path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    throw new TidemarkError('OPTION_INVALID', `the file of "${option}" cannot be read`, { detail: messageOf(error), cause: error })
+  }
+}

@@ -1,0 +1,55 @@
+/** Partitions that a reader reads, and how they are asked for. */
+import type { Fetched, PartitionName } from '../../ports/log.ts'
+import type { PartitionLeader } from './cluster.ts'
+import type { FetchPartitionRequest } from './wire/fetch.ts'
+
+/** What a partition may fill of an answer although others are asked for as well, bytes: batches are not small. */
+const SHARE_BYTES_MIN = 256 * 1024
+
+/** A partition that is read. A new assignment makes new ones, but for those that go on where they are. */
+export interface Track {
+  readonly name: PartitionName
+  readonly topic: string
+  readonly partition: number
+  position: number
+  /** Of the batch read last, so that a log that was cut below it is noticed. */
+  lastEpoch: number
+  /** Of the topic that the position belongs to. */
+  topicId: string | undefined
+  /** Answered, and not handed out yet. */
+  ready: Fetched | undefined
+  /** In a request that is on its way. */
+  asked: boolean
+  /** Who leads it must be asked for first. */
+  lost: boolean
+  /** Look-ups that did not help. */
+  misses: number
+  /** Since when no broker has heard of it, ms by the monotonic clock. */
+  missingSince: number | undefined
+  /** Not asked for before, ms by the monotonic clock. */
+  notBefore: number
+  /** When the last request was sent that found nothing. */
+  quietAt: number
+}
+
+/** The part of a Fetch that asks one broker for partitions, in this order: only the first is sure to be answered. */
+export function requestFor(
+  of: readonly { readonly track: Track; readonly leader: PartitionLeader }[],
+  bytes: number,
+): { readonly topic: string; readonly partitions: readonly FetchPartitionRequest[] }[] {
+  const share = Math.max(Math.floor(bytes / of.length), Math.min(bytes, SHARE_BYTES_MIN))
+  const topics: { topic: string; partitions: FetchPartitionRequest[] }[] = []
+  for (const { track, leader } of of) {
+    const wanted: FetchPartitionRequest = {
+      partition: track.partition,
+      currentLeaderEpoch: leader.epoch,
+      fetchOffset: track.position,
+      lastFetchedEpoch: track.lastEpoch,
+      partitionMaxBytes: share,
+    }
+    const last = topics.at(-1)
+    if (last?.topic === track.topic) last.partitions.push(wanted)
+    else topics.push({ topic: track.topic, partitions: [wanted] })
+  }
+  return topics
+}

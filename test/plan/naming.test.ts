@@ -1,0 +1,29 @@
+/** Names on the log: what belongs to one application is no other's. */
+import { expect, test } from 'vitest'
+import { rebuilderId, rebuildersOf, writerId, writersOf } from '../../src/plan/naming.ts'
+
+const APPS = ['retail', 'retail-eu', 'retail-worker', 'retail-rebuild', 'retail-worker-rebuild', 'r']
+
+test('whoever ends the open transactions of an application ends no other application’s', () => {
+  for (const app of APPS) {
+    for (const other of APPS.filter((each) => each !== app)) {
+      for (const instance of ['0', 'eu-0', 'worker', 'worker/0']) {
+        for (const id of [writerId(other, instance), rebuilderId(other, instance)]) {
+          expect([writersOf(app), rebuildersOf(app)].filter((prefix) => id.startsWith(prefix))).toEqual([])
+        }
+      }
+    }
+  }
+})
+
+test('a rebuild outlives the start of a worker', () => {
+  expect(rebuilderId('retail', 'stock').startsWith(writersOf('retail'))).toBe(false)
+})
+
+test('two applications never write under one id, whatever their instances are called', () => {
+  expect(writerId('retail', 'eu-0')).not.toBe(writerId('retail-eu', '0'))
+})
+
+test('all of it lies under the one prefix that an access rule names', () => {
+  expect([writerId('retail', '0'), rebuilderId('retail', 'stock')].every((id) => id.startsWith('retail-'))).toBe(true)
+})

@@ -1,0 +1,27 @@
+/** What a commit says of its task, in its bytes. */
+import { expect, test } from 'vitest'
+import { decodeMeta, encodeMeta, type TaskMeta } from '../../src/runtime/meta.ts'
+
+const META: TaskMeta = {
+  generation: 2,
+  positions: new Map([
+    ['a.in/0', 17],
+    ['b.in/0', 300],
+  ]),
+  recorded: new Map([['a.in/0', 1_700_000_000_000]]),
+  topicIds: new Map([
+    ['a.in', 'NVpoBmNqSiaTVdM4Ht-bjg'],
+    ['b.in', 'hHkVd8j5QOeZTnsJpBf7Rg'],
+  ]),
+  schemas: [1, 7],
+  stores: new Map(),
+}
+
+test('what a commit says of its task comes back as it was', () => {
+  expect(decodeMeta(encodeMeta(META))).toEqual(META)
+})
+
+test('a state that does not say which topics its positions belong to is read all the same', () => {
+  const bytes = Buffer.from('01000000020206612e696e2f301180a0abfef96206622e696e2f30ac020102010700cae178d309a2aec7', 'hex')
+  expect(decodeMeta(bytes)).toEqual({ ...META, topicIds: new Map() })
+})
