@@ -65,7 +65,9 @@ const design = readFileSync(join(ROOT, 'DESIGN.md'), 'utf8')
 test('the file map in DESIGN.md names every source file', () => {
   const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
   // Some folders stand for the files in them; all others are named one by one.
-  const unnamed = files.filter((file) => !/(simulation|log-suite|wire|broker)\/[^/]+$/.test(file) && !design.includes(`\`${basename(file, '.ts')}\``))
+  const unnamed = files.filter(
+    (file) => !/(simulation|log-suite|wire|broker)\/[^/]+$/.test(file) && !design.includes(`\`${basename(file, '.ts')}\``),
+  )
   expect(files.length).toBeGreaterThan(100)
   expect(unnamed).toEqual([])
 })

@@ -7,7 +7,7 @@
  * `--copy` runs the stateless copy instead: each record of the input to the output, exactly once, undecoded.
  */
 import { parseArgs } from 'node:util'
-import { type Duration, start, type Topology } from '#tidemark'
+import { type Duration, type StartOptions, start } from '#tidemark'
 import { kafka } from '#tidemark/drivers/kafka'
 import { copy, w1, w1Schemas } from './topology.ts'
 
@@ -22,7 +22,7 @@ const { values } = parseArgs({
   },
 })
 
-const running = await start<readonly unknown[]>((values.copy ? copy : w1) as Topology<readonly unknown[]>, {
+const options: StartOptions = {
   dir: values.dir,
   instance: values.instance,
   log: kafka({ brokers: values.brokers.split(',') }),
@@ -35,7 +35,8 @@ const running = await start<readonly unknown[]>((values.copy ? copy : w1) as Top
       if ('error' in event && event.error !== undefined) console.error(event.kind, event.error.explain())
     },
   },
-})
+}
+const running = await (values.copy ? start(copy, options) : start(w1, options))
 
 let stopping = false
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
