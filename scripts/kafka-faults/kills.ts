@@ -40,27 +40,27 @@ async function atRandom({ version, features, renamed = false }: Kind, options: C
 
 /** Points of a commit that the runtime names. */
 const FAILPOINTS = ['outputs', 'changelogs', 'decision', 'stores'].flatMap((deed) => [`commit.before-${deed}`, `commit.after-${deed}`])
-/** Requests by Kafka's number: what a commit sends, and what a worker sends before it may. */
-const REQUESTS: Readonly<Record<string, number>> = {
-  Produce: 0,
-  TxnOffsetCommit: 28,
-  EndTxn: 26,
-  InitProducerId: 22,
-  JoinGroup: 11,
-  SyncGroup: 14,
-  Heartbeat: 12,
-  OffsetFetch: 9,
-}
-const REQUESTS_1: Readonly<Record<string, number>> = { AddPartitionsToTxn: 24, AddOffsetsToTxn: 25 }
+/** Requests by Kafka's number. */
+const COMMITTING: readonly number[] = [0 /* Produce */, 28 /* TxnOffsetCommit */, 26 /* EndTxn */]
+/** What transactions of protocol 1 have besides. */
+const COMMITTING_1: readonly number[] = [24 /* AddPartitionsToTxn */, 25 /* AddOffsetsToTxn */]
+const JOINING: readonly number[] = [22 /* InitProducerId */, 11 /* JoinGroup */, 14 /* SyncGroup */, 9 /* OffsetFetch */]
+const HEARTBEAT = 12
 /** A worker sends them once or twice in its life, the others again and again. */
-const RARE: ReadonlySet<number> = new Set([22, 11, 14, 9])
+const RARE: ReadonlySet<number> = new Set(JOINING)
 
-async function atPoints(version: KafkaVersion, options: CheckOptions): Promise<CheckResult> {
-  const requests = version === '3.9.2' ? { ...REQUESTS, ...REQUESTS_1 } : REQUESTS
+interface Points {
+  readonly version: KafkaVersion
+  readonly failpoints: readonly string[]
+  /** Each is a point when it was sent, and one when it is answered. */
+  readonly requests: readonly number[]
+}
+
+async function atPoints({ version, failpoints, requests }: Points, options: CheckOptions): Promise<CheckResult> {
   return await withRig({ version }, options, async (rig) => {
     const points = [
-      ...FAILPOINTS.map((place) => ({ place, rare: false })),
-      ...Object.values(requests).flatMap((api) => ['sent', 'answered'].map((when) => ({ place: `${api}/${when}`, rare: RARE.has(api) }))),
+      ...failpoints.map((place) => ({ place, rare: false })),
+      ...requests.flatMap((api) => ['sent', 'answered'].map((when) => ({ place: `${api}/${when}`, rare: RARE.has(api) }))),
     ]
     const deaths = Array.from({ length: options.times }, () => points)
       .flat()
@@ -151,18 +151,26 @@ export const KILLS: readonly Check[] = [
   },
   {
     name: 'points',
-    about: 'kill -9 at each of 8 places of a commit, and as each of 8 requests is sent or answered',
+    about: 'kill -9 at each of 14 points of a commit: 8 of the runtime, and as each of 3 requests is sent or answered',
     times: 20,
     records: 2_000_000,
     fixed: true,
-    run: (options) => atPoints('4.3.1', options),
+    run: (options) => atPoints({ version: '4.3.1', failpoints: FAILPOINTS, requests: COMMITTING }, options),
   },
   {
     name: 'points-1',
-    about: 'the same under transaction protocol 1, with its 2 requests more',
+    about: 'the same under transaction protocol 1, which has 2 requests more',
     times: 20,
     records: 2_000_000,
     fixed: true,
-    run: (options) => atPoints('3.9.2', options),
+    run: (options) => atPoints({ version: '3.9.2', failpoints: FAILPOINTS, requests: [...COMMITTING, ...COMMITTING_1] }, options),
+  },
+  {
+    name: 'joins',
+    about: 'kill -9 as each of 5 requests is sent or answered that make a worker a member and keep it one',
+    times: 20,
+    records: 2_000_000,
+    fixed: true,
+    run: (options) => atPoints({ version: '4.3.1', failpoints: [], requests: [...JOINING, HEARTBEAT] }, options),
   },
 ]

@@ -111,9 +111,9 @@ function restarts(said: readonly Said[], deaths: readonly Death[]): string[] {
 }
 
 function takeovers(said: readonly Said[], deaths: readonly Death[]): string[] {
-  const taken = deaths.flatMap(({ worker, at }) => {
+  const taken = deaths.flatMap(({ worker, at, until }) => {
     const commit = takenOver(
-      said.filter((each) => each.at <= at + PATIENCE_MS),
+      said.filter((each) => each.at <= until),
       worker,
       at,
     )
