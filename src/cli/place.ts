@@ -5,9 +5,10 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { mkdir, rename, writeFile } from 'node:fs/promises'
+import { rename, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
+import { nodeFs } from '../drivers/node/index.ts'
 import type { Graph } from '../topology/node.ts'
 import { storeOf } from '../topology/node.ts'
 import { type Loaded, loadTopology } from './load.ts'
@@ -160,7 +161,7 @@ function read(file: string): unknown {
 }
 
 async function replace(file: string, content: unknown): Promise<void> {
-  await mkdir(dirname(file), { recursive: true })
+  await nodeFs.makeFolder(dirname(file))
   await writeFile(`${file}.new`, `${JSON.stringify(content, null, 2)}\n`)
   await rename(`${file}.new`, file)
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -90,6 +91,10 @@ describe('the disk of this machine', () => {
     expect((await stat(path('a/b/c'))).mode & 0o777).toBe(0o700)
     expect((await stat(path('a/b/c/file'))).mode & 0o777).toBe(0o600)
     await nodeFs.syncFolder(path('a/b/c'))
+  })
+
+  it.runIf(existsSync('/proc/self'))('gives up on a folder that no file system can hold, instead of trying for ever', async () => {
+    await expect(nodeFs.makeFolder('/proc/nowhere/a/b')).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
   it('lists names in order, and an absent folder as empty', async () => {

@@ -3,7 +3,8 @@
  * the file was for, and says it. Folders are made for their owner alone (0700), files too (0600): a log holds what its topics hold.
  */
 import { close, constants, fstat, fsync, ftruncate, open, read, write, writev } from 'node:fs'
-import { mkdir, open as openHandle, readdir, realpath, rename, rm } from 'node:fs/promises'
+import { mkdir, open as openHandle, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { File, Fs, Lock } from '../../ports/fs.ts'
@@ -11,7 +12,7 @@ import type { File, Fs, Lock } from '../../ports/fs.ts'
 /** @example const log = await openEmbeddedLog({ folder: '.tidemark/log', fs: nodeFs, clock: nodeClock, random: nodeRandom, codecs }) */
 export const nodeFs: Fs = {
   async makeFolder(path) {
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await makeFolders(path)
   },
   async list(path) {
     try {
@@ -120,6 +121,21 @@ function after(pieces: readonly Uint8Array[], written: number): readonly Uint8Ar
   return first === undefined || rest === 0 ? left : [first.subarray(rest), ...left.slice(1)]
 }
 
+/** Node's own recursive mkdir never returns where a file system answers "no such file" below a folder that exists, as /proc does. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+  } catch (error) {
+    const code = codeOfSystem(error)
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return
+    if (code !== 'ENOENT' || dirname(path) === path) throw error
+    await makeFolders(dirname(path))
+    await mkdir(path, { mode: 0o700 }).catch((again: unknown) => {
+      if (codeOfSystem(again) !== 'EEXIST') throw again
+    })
+  }
+}
+
 /** Folders that this process holds, by their real paths. */
 const held = new Set<string>()
 
@@ -131,7 +147,7 @@ const held = new Set<string>()
  * and by the rules of POSIX that gives up the lock that the process held: another process could then have the folder too.
  */
 async function lock(path: string): Promise<Lock> {
-  await mkdir(path, { recursive: true, mode: 0o700 })
+  await makeFolders(path)
   const folder = await realpath(path)
   if (held.has(folder)) throw locked(path)
   held.add(folder)
