@@ -44,7 +44,7 @@ test('names of topics, groups, writers and tasks', () => {
     'retail-decisions',
     'retail',
     'retail-stock-g3',
-    'retail-0',
+    'retail-worker/0',
     'stock/7',
   ])
 })

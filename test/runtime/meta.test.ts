@@ -20,8 +20,3 @@ const META: TaskMeta = {
 test('what a commit says of its task comes back as it was', () => {
   expect(decodeMeta(encodeMeta(META))).toEqual(META)
 })
-
-test('a state that does not say which topics its positions belong to is read all the same', () => {
-  const bytes = Buffer.from('01000000020206612e696e2f301180a0abfef96206622e696e2f30ac020102010700cae178d309a2aec7', 'hex')
-  expect(decodeMeta(bytes)).toEqual({ ...META, topicIds: new Map() })
-})
