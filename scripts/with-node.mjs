@@ -14,7 +14,8 @@ if (!own && !existsSync(node)) {
 }
 const child = spawn(node, [...NODE_FLAGS, ...process.argv.slice(2)], {
   stdio: 'inherit',
-  env: { ...NODE_ENVIRONMENT, ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` },
+  // The command line ends by itself when this process, which people take for it, is killed.
+  env: { ...NODE_ENVIRONMENT, ...process.env, TIDEMARK_LAUNCHED: '1', PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` },
 })
 // A terminal sends Ctrl-C to the whole group, so the child already has it; passing it on would look like a second Ctrl-C.
 process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'))

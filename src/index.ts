@@ -24,7 +24,7 @@ export { type Ignored, ignore, type Rejection, reject } from './operators/transl
 export type { PlanLock } from './plan/lock.ts'
 export type { LogDriver } from './ports/log.ts'
 export type { SchemaSource, SchemaStore } from './ports/serde.ts'
-export { COUNTERS, type Counter, type Labels, type Telemetry, type TelemetryEvent } from './ports/telemetry.ts'
+export { COUNTERS, type Counter, type Labels, silent, type Telemetry, type TelemetryEvent } from './ports/telemetry.ts'
 export type { Feed, FeedCheck, FeedOption, FeedSettings, FeedSubject, RunningFeed } from './runtime/feed.ts'
 export { type About, type Access, type Publisher, type PublisherOptions, publisher, Transaction } from './runtime/publisher.ts'
 export type { Answer, Decided, Page, RowInfo, View } from './runtime/view.ts'

@@ -11,7 +11,7 @@ import type { PlanLock } from './plan/lock.ts'
 import type { LogDriver } from './ports/log.ts'
 import type { SchemaStore } from './ports/serde.ts'
 import type { StateDriver } from './ports/store.ts'
-import { silent, type Telemetry } from './ports/telemetry.ts'
+import type { Telemetry } from './ports/telemetry.ts'
 import { App } from './runtime/app.ts'
 import type { Access } from './runtime/publisher.ts'
 import type { View } from './runtime/view.ts'
@@ -40,7 +40,7 @@ export interface StartOptions {
   readonly fsync?: 'commit' | 'interval' | 'never'
   /** Refuse rows that a fold changed in place. Default false. */
   readonly freezeRows?: boolean
-  /** Hears counters and events. Default: nobody. */
+  /** Hears counters and events. Default: warnings and errors on stderr, and the first dead letter of each step and reason. `silent` hears nothing. */
   readonly telemetry?: Telemetry
   /** The committed plan lock. */
   readonly lock?: PlanLock
@@ -139,13 +139,33 @@ export async function openWorld(options: StartOptions): Promise<{ readonly world
       codecs,
       clock,
       random,
-      telemetry: options.telemetry ?? silent,
+      telemetry: options.telemetry ?? spoken(),
       failpoint: { hit: () => undefined },
     }
     return { world, close: () => opened.close() }
   } catch (error) {
     await opened.close()
     throw error
+  }
+}
+
+/** What must not pass in silence where nobody listens: on stderr, a line each. */
+function spoken(): Telemetry {
+  const told = new Set<string>()
+  return {
+    count: (counter, { step, value }) => {
+      if (counter !== 'dead' && counter !== 'parked') return
+      const sentence =
+        counter === 'dead'
+          ? `step "${step}" dead-lettered a record (${value}); its dead topic has it, and says why`
+          : `step "${step}" parked a key`
+      if (told.has(sentence)) return
+      told.add(sentence)
+      console.error(`tidemark: ${sentence}. More of the same are not told.`)
+    },
+    event: (event) => {
+      if ('error' in event && event.error !== undefined) console.error(`tidemark: ${event.kind}: ${event.error.explain()}`)
+    },
   }
 }
 

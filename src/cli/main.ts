@@ -37,6 +37,20 @@ function outputOf(stream: NodeJS.WriteStream): Output {
   }
 }
 
+/**
+ * The `tidemark` command may be two processes, the one that was started and this one, and whoever kills the first with -9 means both. A process
+ * that has lost its parent has another one's number; it ends then as if it had been asked to.
+ */
+const PARENT_MS = 500
+function onOrphaned(listener: () => void): () => void {
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid !== parent) listener()
+  }, PARENT_MS)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
 const shell: Shell = {
   out: outputOf(process.stdout),
   err: outputOf(process.stderr),
@@ -52,6 +66,7 @@ const shell: Shell = {
         return (): unknown => process.off(each, heard)
       }),
     )
+    if (process.env.TIDEMARK_LAUNCHED !== undefined) offs.push(onOrphaned(() => listener('SIGTERM')))
     return () => {
       for (const off of offs) off()
     }

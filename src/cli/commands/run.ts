@@ -1,7 +1,9 @@
 /** `tidemark run`: one worker of a topology on Kafka, with its views over HTTP. Sources must exist: "topics apply" makes them. */
 import { join } from 'node:path'
-import { TidemarkError } from '../../base/errors.ts'
+import { codeOf, TidemarkError } from '../../base/errors.ts'
+import { nodeFs } from '../../drivers/node/index.ts'
 import { schemaCatalogue } from '../../drivers/schemas/index.ts'
+import type { Lock } from '../../ports/fs.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { brokersOf, kafkaOf } from '../kafka.ts'
 import type { RunWords } from '../kafka-grammar.ts'
@@ -41,7 +43,24 @@ export async function runOnKafka(
   const where = `on Kafka at ${brokersOf(words, shell).join(', ')} as instance ${instance}, state in ${dir}`
   // Ids of schemas must mean the same to every worker: only what is committed with the code does.
   const schemas = schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
-  return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, instance, feeds, schemas } }, shell)
+  const lock = await lockOf(dir, instance)
+  try {
+    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, instance, feeds, schemas } }, shell)
+  } finally {
+    await lock.release()
+  }
+}
+
+/** Taken before the group hears of this worker: another one of the same name would be thrown out of it first. */
+async function lockOf(dir: string, instance: string): Promise<Lock> {
+  try {
+    return await nodeFs.lock(join(dir, 'worker'))
+  } catch (error) {
+    if (codeOf(error) !== 'LOG_LOCKED') throw error
+    throw new TidemarkError('STORE_LOCKED', `instance "${instance}" runs already, with its state in ${dir}`, {
+      hint: 'Give another worker a name of its own: --instance 1.',
+    })
+  }
 }
 
 /** @throws TidemarkError TOPIC_UNKNOWN TOPIC_MISMATCH */

@@ -1,0 +1,60 @@
+/** What a program gets that only says `start`. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test, vi } from 'vitest'
+import { context, contract, publisher, schema, silent, start, text, topology } from '#tidemark'
+
+const shop = context('shop', { owner: 'web-team' })
+const Bought = schema<{ total: number }>({ type: 'record', name: 'Bought', fields: [{ name: 'total', type: 'int' }] })
+const purchases = contract('purchases', {
+  owner: shop,
+  version: 1,
+  topic: 'shop.purchases.v1',
+  key: text,
+  sequence: 'per key',
+  meaning: 'what a customer has bought',
+  events: { Bought },
+})
+const failing = topology('failing', (flow) => [
+  flow
+    .source(purchases)
+    .dedupe('once')
+    .project('spending', {
+      row: Bought,
+      identity: 'once',
+      windows: { purchases: { target: '5s', max: '1m' } },
+      fold: {
+        Bought: () => {
+          throw new Error('boom')
+        },
+      },
+    }),
+])
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+for (const [who, telemetry, told] of [
+  ['nobody listens', undefined, 1],
+  ['somebody listens', silent, 0],
+] as const) {
+  test(`a record that is put aside is told once on stderr where ${who}: ${told === 1 ? 'yes' : 'no'}`, async () => {
+    const said = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const dir = mkdtempSync(join(tmpdir(), 'tidemark-start-'))
+    try {
+      const app = await start(failing, { dir, fsync: 'never', ...(telemetry === undefined ? {} : { telemetry }) })
+      const events = publisher(purchases, { as: shop, log: app.access })
+      for (const total of [1, 2]) await events.publish(purchases.make.Bought('ann', { total }))
+      await app.settled()
+      await events.close()
+      await app.close()
+      const lines = said.mock.calls.map(([line]) => String(line))
+      expect(lines).toHaveLength(told)
+      for (const line of lines) expect(line).toMatch(/step "spending" dead-lettered a record \(STEP_FAILED\)/)
+    } finally {
+      rmSync(dir, { recursive: true, force: true })
+    }
+  })
+}
