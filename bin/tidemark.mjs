@@ -2,6 +2,7 @@
 // The command. Plain JavaScript for any Node since 18, because it has to say what is missing before anything newer can run.
 // Installed from npm it runs the compiled command line; in the repository the sources, under the Node that set-up chose.
 import { existsSync } from 'node:fs'
+import * as modules from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -18,8 +19,10 @@ function refuse(sentence) {
 if (existsSync(compiled)) {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (existsSync(runner)) await under(runner, compiled)
-  else if (major > 22 || (major === 22 && minor >= 15)) await import(pathToFileURL(compiled).href)
-  else refuse(`tidemark needs Node 22.15 or newer, and this is ${process.versions.node}.`)
+  else if (major > 22 || (major === 22 && minor >= 15)) {
+    modules.enableCompileCache?.()
+    await import(pathToFileURL(compiled).href)
+  } else refuse(`tidemark needs Node 22.15 or newer, and this is ${process.versions.node}.`)
 } else if (!existsSync(join(root, 'node_modules', 'commander'))) {
   refuse(`tidemark is not set up yet: run "npm install" in ${root}, or "npm start", which does it by itself.`)
 } else await under(runner, source)
