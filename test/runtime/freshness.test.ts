@@ -1,6 +1,6 @@
 /** Every read says how fresh it is: for a row, for a partition and for a projection; by the clock of the source, not by its calendar. */
 import { describe, expect, test } from 'vitest'
-import { type Flow, text, topology } from '#tidemark'
+import { type Flow, TidemarkError, text, topology } from '#tidemark'
 import { harness } from '#tidemark/testing'
 import { freshnessOf } from '../../src/runtime/freshness.ts'
 import { Frontier } from '../../src/runtime/frontier.ts'
@@ -210,7 +210,7 @@ test('behind an inbox the sources decide: one that lags makes every row stale, b
       })),
     },
   ])
-  expect(await run.failure()).toBeDefined()
+  expect(await run.failure()).toBeInstanceOf(TidemarkError)
   await run.advance('20s')
   const { freshness } = await (await run.view('consent')).get('c')
   expect(freshness.state).toBe('stale')
