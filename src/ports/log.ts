@@ -135,11 +135,14 @@ export type GroupEvent =
     }
   /** Partitions are about to move. The group waits until `done` is called: commit what is finished, with the old identity, first. */
   | { readonly kind: 'revoking'; readonly done: () => void }
-  /** Membership is gone, and others may own the partitions already: write nothing more. The member joins again by itself. */
+  /**
+   * Membership is gone, and others may own the partitions already: write nothing more. The member joins again by itself, unless another process
+   * took its name (MEMBER_REPLACED): then every later wait rejects with that.
+   */
   | { readonly kind: 'lost'; readonly error: TidemarkError }
 
 export interface Membership {
-  /** The next event; waits for it. One waiter at a time. */
+  /** The next event; waits for it. One waiter at a time. @throws TidemarkError MEMBER_REPLACED, LOG_CLOSED */
   next(signal: AbortSignal): Promise<GroupEvent>
   /**
    * Time since the group last confirmed this member, ms by the monotonic clock. Infinity from the moment at which membership is lost until the

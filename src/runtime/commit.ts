@@ -34,6 +34,8 @@ export interface CommitRun {
   readonly changelogEnds: Map<TaskCommit, number>
   /** Tasks whose disk failed after the log had decided: they are opened again, and restore brings what they lack. */
   readonly failed: Map<TaskCommit, TidemarkError>
+  /** Positions are on their way outside of a transaction, or were: without an answer they may still arrive, after newer ones. */
+  positionsSent: boolean
   readonly changelogIdOf: (topic: string) => string
   readonly deadTopics: ReadonlySet<string>
   /**
@@ -135,6 +137,7 @@ function batchOf(run: CommitRun, task: TaskCommit): { keys: readonly Uint8Array[
 /** At least once: positions follow everything that was made from them. */
 export const commitPositions: CommitStep = async (run) => {
   await run.failpoint.hit('commit.before-positions')
+  run.positionsSent = true
   await run.log.commitPositions(positionsOf(run))
   await run.failpoint.hit('commit.after-positions')
 }

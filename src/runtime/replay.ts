@@ -251,6 +251,7 @@ async function commitTask(stages: Stages, task: Task, writer: Writer, world: Wor
     durableStores: true,
     tasks: [sealed],
     changelogEnds: new Map(),
+    positionsSent: false,
     failed: new Map(),
     changelogIdOf: (topic) => stages.topicId(topic),
     deadTopics: stages.deadTopics,

@@ -311,6 +311,7 @@ export class Worker {
       durableStores: this.#options.durableStores,
       changelogEnds: new Map(),
       failed: new Map(),
+      positionsSent: false,
       changelogIdOf: (topic) => this.#stages.topicId(topic),
       deadTopics: this.#stages.deadTopics,
       checkLease: () => {
@@ -325,7 +326,13 @@ export class Worker {
     } catch (error) {
       telemetry.count('commit_failures', {})
       // Who was refused owns nothing until the group says so again, unless it has said so since.
-      if (codeOf(error) === 'COMMIT_REJECTED' && identity === this.#identity) this.#disown()
+      const refused = codeOf(error) === 'COMMIT_REJECTED'
+      if (identity === this.#identity && (refused || run.positionsSent)) {
+        this.#disown()
+        // Positions without an answer may arrive after newer ones. In another generation they are refused, and only then is it asked for
+        // where to go on.
+        if (!refused) (this.#membership as Membership).rejoin()
+      }
       this.#break(error)
       return
     }

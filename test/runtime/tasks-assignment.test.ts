@@ -36,11 +36,10 @@ test('who asks again with what it was given gets the same, and one more member m
       expect(assignTasks(names, claimants)).toEqual(first)
       const joined = assignTasks(names, [...claimants, { member: 'newcomer', owned: new Set() }])
       for (const member of who) for (const task of joined.get(member) ?? []) expect(first.get(member)).toContain(task)
-      const [leaver, ...rest] = claimants
+      const [, ...rest] = claimants
       if (rest.length === 0) return
       const left = assignTasks(names, rest)
       for (const { member, owned } of rest) for (const task of owned) expect(left.get(member)).toContain(task)
-      expect(leaver).toBeDefined()
     }),
     { numRuns: 300 },
   )

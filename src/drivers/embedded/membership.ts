@@ -27,6 +27,8 @@ export class EmbeddedMembership implements Membership {
   private seat: Seat | undefined
   private confirmedAt: number
   private left = false
+  /** Why it never joins again. */
+  private replaced: TidemarkError | undefined
   /** The seat was lost, and the assignment of the next one has not been taken: what the caller believes to own is others' by now. */
   private lost = false
 
@@ -46,6 +48,7 @@ export class EmbeddedMembership implements Membership {
     if (signal.aborted) return Promise.reject(signal.reason as Error)
     const event = this.events.shift()
     if (event !== undefined) return Promise.resolve(this.handed(event))
+    if (this.replaced !== undefined) return Promise.reject(this.replaced)
     if (this.left) return Promise.reject(closedError('the membership'))
     return new Promise((resolve, reject) => {
       const aborted = (): void => {
@@ -106,7 +109,10 @@ export class EmbeddedMembership implements Membership {
       this.events = []
       this.seat = undefined
       this.lost = true
-      if (event.kind === 'replaced') this.stop.abort()
+      if (event.kind === 'replaced') {
+        this.replaced = event.error
+        this.stop.abort()
+      }
       this.push({ kind: 'lost', error: event.error })
     } else this.push(event)
   }

@@ -128,6 +128,8 @@ export function groupTests(kit: Kit): void {
       const fresh = await join(group, topic, 'a', { instance: 'i', log: other })
       const taken = await nextAssigned(fresh)
       expect(await nextEvent(old)).toMatchObject({ kind: 'lost' })
+      // It never joins again: whoever waits on hears why, instead of nothing for ever.
+      await expect(nextEvent(old)).rejects.toMatchObject({ code: 'MEMBER_REPLACED' })
       expect(await commit(group, identity, `${topic}/0`, 2)).toBe('rejected')
       expect(await commit(group, taken.identity, `${topic}/0`, 3)).toBe('committed')
       expect(await kit.readValues(`${topic}/0`)).toEqual([`${identity.member} 1`, `${taken.identity.member} 3`])
