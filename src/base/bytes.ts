@@ -147,6 +147,10 @@ export class ByteReader {
   }
 }
 
+/** So few bytes are copied sooner by a loop than by a call out of the engine; the same for texts. */
+const SHORT = 32
+const ASCII_MAX = 128
+
 /** Bytes that grow as they are written. `bytes()` copies, so the writer can be reused; `view()` does not. */
 export class ByteWriter {
   buffer: Buffer
@@ -187,10 +191,29 @@ export class ByteWriter {
   }
 
   put(bytes: Uint8Array): this {
-    this.reserve(bytes.length)
-    this.buffer.set(bytes, this.at)
-    this.at += bytes.length
+    const { length } = bytes
+    this.reserve(length)
+    const { buffer, at } = this
+    if (length > SHORT) buffer.set(bytes, at)
+    else for (let i = 0; i < length; i++) buffer[at + i] = bytes[i] as number
+    this.at = at + length
     return this
+  }
+
+  /** Writes a short text of ASCII with its length as a signed varint before it. False, and nothing, where the text is another. */
+  ascii(value: string): boolean {
+    const { length } = value
+    if (length > ASCII_MAX) return false
+    this.reserve(VARINT_BYTES_MAX + length)
+    const { buffer } = this
+    const from = writeVarint(buffer, this.at, length)
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i)
+      if (code > 127) return false
+      buffer[from + i] = code
+    }
+    this.at = from + length
+    return true
   }
 
   text(value: string): this {

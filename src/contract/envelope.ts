@@ -31,9 +31,12 @@ export const HEADER = {
 
 export const SPEC_VERSION = '1.0'
 
+const ZEROS = '0'.repeat(16)
+
 /** Sequences are whole numbers below 10^16. */
 export function sequenceText(sequence: number): string {
-  return String(sequence).padStart(16, '0')
+  const digits = String(sequence)
+  return digits.length < 16 ? ZEROS.slice(digits.length) + digits : digits
 }
 
 /** RFC 3339 writes years with four digits. */

@@ -181,16 +181,9 @@ const marksFormat: RowFormat = {
 }
 
 function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | undefined, keepMs: number): Parts {
-  const subs = new Map<number, string>()
-  const subOf = (bucket: number, chunk: number): string => {
-    let sub = subs.get(bucket)
-    if (sub === undefined) {
-      if (subs.size > 64) subs.clear()
-      sub = String.fromCharCode((bucket >>> 24) & 255, (bucket >>> 16) & 255, (bucket >>> 8) & 255, bucket & 255)
-      subs.set(bucket, sub)
-    }
-    return chunk === 0 ? sub : sub + String.fromCharCode(chunk >>> 8, chunk & 255)
-  }
+  // A store gives out the same list until its buckets change: their sub-keys are made once for all records in between.
+  let buckets: readonly number[] = []
+  let firsts: readonly string[] = []
   return {
     store: store(step, marksFormat, keepMs),
     parked: undefined,
@@ -200,30 +193,36 @@ function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | u
       const b = print[1] as number
       const c = print[2] as number
       const d = print[3] as number
+      if (scope.buckets !== buckets) {
+        buckets = scope.buckets
+        firsts = buckets.map(bucketSub)
+      }
       let last: Marks | undefined
-      let lastSub = subOf(scope.bucket, 0)
-      for (const bucket of scope.buckets) {
-        for (let chunk = 0; ; chunk++) {
-          const sub = subOf(bucket, chunk)
-          const marks = scope.get(sub) as Marks | undefined
-          if (bucket === scope.bucket) {
-            lastSub = sub
-            last = marks
-          }
-          if (marks === undefined) break
-          if (marks.has(a, b, c, d)) {
+      let lastSub = ''
+      for (let bucket = 0; bucket < firsts.length; bucket++) {
+        lastSub = firsts[bucket] as string
+        for (let chunk = 1; ; chunk++) {
+          last = scope.get(lastSub) as Marks | undefined
+          if (last === undefined) break
+          if (last.has(a, b, c, d)) {
             count('duplicate')
             return
           }
-          if (!marks.full) break
+          if (!last.full) break
+          lastSub = `${firsts[bucket]}${String.fromCharCode(chunk >>> 8, chunk & 255)}`
         }
       }
+      // The present bucket is the last of the list, so this is its last chunk, or where its next one will lie.
       last ??= new Marks()
       last.words.push(a, b, c, d)
       scope.put(last, lastSub)
       out.same()
     },
   }
+}
+
+function bucketSub(bucket: number): string {
+  return String.fromCharCode((bucket >>> 24) & 255, (bucket >>> 16) & 255, (bucket >>> 8) & 255, bucket & 255)
 }
 
 /** The identity last fingerprinted, as four signed words. */

@@ -11,7 +11,6 @@ type Function2<Result> = (value: unknown, fact: Fact) => Result
 type Reads = readonly string[] | undefined
 
 export function filter(tip: Tip, step: string, keep: Function2<boolean>, options: StepOptions, reads: Reads): Tip {
-  const value = valueFor(reads)
   return tip.draft.add(
     step,
     {
@@ -22,7 +21,7 @@ export function filter(tip: Tip, step: string, keep: Function2<boolean>, options
       rekeys: false,
       reads,
       passes: true,
-      does: { keep: (incoming) => keep(value(incoming), incoming) },
+      does: { keep: reads?.length === 0 ? (incoming) => keep(undefined, incoming) : (incoming) => keep(incoming.value, incoming) },
     },
     options,
     tip.facts,

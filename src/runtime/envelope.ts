@@ -112,9 +112,11 @@ export class HeaderWriter {
     if (value === undefined) return this
     const bytes = NAME_BYTES[name] ?? Buffer.from(name)
     this.#writer.varint(bytes.length).put(bytes)
-    const length = Buffer.byteLength(value)
-    this.#writer.varint(length).reserve(length)
-    this.#writer.at += this.#writer.buffer.write(value, this.#writer.at)
+    if (!this.#writer.ascii(value)) {
+      const length = Buffer.byteLength(value)
+      this.#writer.varint(length).reserve(length)
+      this.#writer.at += this.#writer.buffer.write(value, this.#writer.at)
+    }
     this.#count += 1
     return this
   }

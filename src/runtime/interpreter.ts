@@ -96,9 +96,13 @@ export class Interpreter {
     return new SinkTaker(parts.outbox, topic, parts.partitionsOf(topic), true, tally, new Failures(parts, to, own))
   }
 
+  /** What stands behind a log: looked up once a batch, for `run`. */
+  behind(log: NodeId): readonly Edge[] {
+    return this.#entries.get(log) as readonly Edge[]
+  }
+
   /** Runs a record of a log through everything behind it. */
-  run(log: NodeId, rec: Rec): void {
-    const edges = this.#entries.get(log) as readonly Edge[]
+  run(edges: readonly Edge[], rec: Rec): void {
     for (let i = 0; i < edges.length; i++) {
       const edge = edges[i] as Edge
       edge.to.take(rec, edge.input)

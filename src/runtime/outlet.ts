@@ -52,6 +52,12 @@ export class Outlet implements Out {
     this.writes = flavour.value !== undefined && edges.some((port) => port.some((edge) => edge.to.writes))
   }
 
+  /** The one successor of a step that has no other. */
+  get only(): Edge | undefined {
+    const [edges, ...more] = this.#edges
+    return edges?.length === 1 && more.length === 0 ? edges[0] : undefined
+  }
+
   /** Begins an invocation. A timer has no cause: what it derives is derived from the key and the time. */
   begin(cause: Rec, slot: KeySlot | undefined): void {
     this.#cause = cause

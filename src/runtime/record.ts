@@ -76,15 +76,18 @@ export class Rec implements Incoming {
 
   /** Becomes the record at place `i` of a batch. */
   read(columns: Columns, i: number, topic: string, partition: number, flavour: Flavour): void {
-    this.topic = topic
-    this.partition = partition
+    // What all records of a batch share is set once: a payload belongs to one batch, and no other origin leaves a batch's under 'wire'.
+    if (this.payload !== columns.payload || this.origin !== 'wire') {
+      this.topic = topic
+      this.partition = partition
+      this.origin = 'wire'
+      this.flavour = flavour
+      this.parent = undefined
+      this.payload = columns.payload
+    }
     this.offset = columns.offsets[i] as number
     this.at = columns.timestamps[i] as number
     this.stampedAt = this.at
-    this.origin = 'wire'
-    this.flavour = flavour
-    this.parent = undefined
-    this.payload = columns.payload
     this.keyAt = columns.keyAt[i] as number
     this.keyEnd = columns.keyEnd[i] as number
     this.valueAt = columns.valueAt[i] as number

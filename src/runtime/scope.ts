@@ -85,10 +85,12 @@ export class NodeScope implements Scope {
       row.at = before.at
       row.markHigh = before.markHigh
       row.markLow = before.markLow
-      row.topic = before.topic
-      row.partition = before.partition
-      row.offset = before.offset
-      row.contractVersion = before.contractVersion
+      if (this.store.codec.view) {
+        row.topic = before.topic
+        row.partition = before.partition
+        row.offset = before.offset
+        row.contractVersion = before.contractVersion
+      }
       if (!before.wasDirty && row.dirty) this.#state.untouch(row)
     }
     this.#touched = 0
@@ -122,10 +124,6 @@ export class NodeScope implements Scope {
 
   get buckets(): readonly number[] {
     return this.store.buckets
-  }
-
-  get bucket(): number {
-    return this.store.bucket
   }
 
   get(sub = ''): unknown {
@@ -216,11 +214,13 @@ export class NodeScope implements Scope {
     before.at = row.at
     before.markHigh = row.markHigh
     before.markLow = row.markLow
-    before.topic = row.topic
-    before.partition = row.partition
-    before.offset = row.offset
-    before.contractVersion = row.contractVersion
     before.wasDirty = row.dirty
+    if (this.store.codec.view) {
+      before.topic = row.topic
+      before.partition = row.partition
+      before.offset = row.offset
+      before.contractVersion = row.contractVersion
+    }
     this.#state.touch(row)
     return row
   }

@@ -42,19 +42,22 @@ export class Row {
   }
 }
 
-/** The rows of one store under one key that have a sub-key. Almost always one, which then needs no map. */
+/** The rows of one store under one key that have a sub-key. Mostly one or two, as in neighbouring time buckets: those need no map. */
 export class SubRows {
   /** All rows of the key are in memory: for ranged stores. */
   complete = false
   #first: Row | undefined
+  #second: Row | undefined
   #more: Map<string, Row> | undefined
 
   get(sub: string): Row | undefined {
-    return this.#first?.sub === sub ? this.#first : this.#more?.get(sub)
+    if (this.#first?.sub === sub) return this.#first
+    return this.#second?.sub === sub ? this.#second : this.#more?.get(sub)
   }
 
   add(row: Row): void {
     if (this.#first === undefined) this.#first = row
+    else if (this.#second === undefined) this.#second = row
     else {
       this.#more ??= new Map()
       this.#more.set(row.sub, row)
@@ -62,17 +65,19 @@ export class SubRows {
   }
 
   get size(): number {
-    return (this.#first === undefined ? 0 : 1) + (this.#more?.size ?? 0)
+    return (this.#first === undefined ? 0 : 1) + (this.#second === undefined ? 0 : 1) + (this.#more?.size ?? 0)
   }
 
   /** Lets go of a row that is on disk as it is here. */
   drop(row: Row): void {
     if (this.#first === row) this.#first = undefined
+    else if (this.#second === row) this.#second = undefined
     else if (this.#more?.get(row.sub) === row) this.#more.delete(row.sub)
   }
 
   *[Symbol.iterator](): Generator<Row> {
     if (this.#first !== undefined) yield this.#first
+    if (this.#second !== undefined) yield this.#second
     if (this.#more !== undefined) yield* this.#more.values()
   }
 }

@@ -148,6 +148,7 @@ export class Task {
     const { interpreter, inputs } = this.parts
     const { offsets, count } = columns
     const tally = interpreter.tally(log)
+    const behind = interpreter.behind(log)
     // With several logs the next record may be another's, so the choice is made anew after each.
     const until = inputs.length === 1 ? max : 1
     let done = 0
@@ -172,7 +173,7 @@ export class Task {
         entered = false
         interpreter.refuse(log, rec, error)
       }
-      if (entered) interpreter.run(log, rec)
+      if (entered) interpreter.run(behind, rec)
       input.position = rec.offset + 1
       done += 1
       if (this.#awaitPages()) {

@@ -109,10 +109,11 @@ export interface Scope {
   cancelWake(at: number, sub?: string): void
   /** Asks to be woken when wall time reaches `at`. Refused in fold stages. */
   wakeAtWall(at: number, sub?: string): void
-  /** Time buckets of an expiring store that may still hold live rows, oldest first: `sub` then starts with four bytes of the bucket. */
+  /**
+   * Time buckets of an expiring store that may still hold live rows, oldest first and the present one last: `sub` then starts with four bytes of
+   * the bucket. The same list until they change.
+   */
   readonly buckets: readonly number[]
-  /** The bucket that the present stream time falls into. */
-  readonly bucket: number
 }
 
 /** Why a key's facts are held instead of passing, and how many are. */

@@ -58,7 +58,6 @@ describe('rows', () => {
       | 'cancelWake'
       | 'wakeAtWall'
       | 'buckets'
-      | 'bucket'
     >()
     // A fact is identity and times; there is no clock and no randomness in it (E02).
     expectTypeOf<Extract<keyof Fact, 'now' | 'random' | 'clock'>>().toEqualTypeOf<never>()
