@@ -129,6 +129,8 @@ export class Feed {
 
   /** Sends what the log does not have yet. `sent` says which sends it has. Ends when all of them are there. */
   async run(log: Log, clock: Clock, sent: () => Promise<ReadonlySet<number>>): Promise<void> {
+    // A log that opens again may have lost what it had when everything was sent.
+    this.done = false
     await this.#again(clock, () => log.ensure(this.topics))
     for (;;) {
       const there = await sent()
