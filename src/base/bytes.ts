@@ -151,6 +151,12 @@ export class ByteReader {
 const SHORT = 32
 const ASCII_MAX = 128
 
+function digitsOf(number: number): number {
+  let digits = 1
+  for (let rest = number; rest >= 10; rest = Math.floor(rest / 10)) digits++
+  return digits
+}
+
 /** Bytes that grow as they are written. `bytes()` copies, so the writer can be reused; `view()` does not. */
 export class ByteWriter {
   buffer: Buffer
@@ -200,19 +206,29 @@ export class ByteWriter {
     return this
   }
 
-  /** Writes a short text of ASCII with its length as a signed varint before it. False, and nothing, where the text is another. */
-  ascii(value: string): boolean {
-    const { length } = value
-    if (length > ASCII_MAX) return false
-    this.reserve(VARINT_BYTES_MAX + length)
+  /**
+   * Writes a short text of ASCII with its length as a signed varint before it, and behind the text a whole number from 0 where one is given, with
+   * zeros to `width` digits. False, and nothing, where text or number are others.
+   */
+  ascii(text: string, number?: number, width = 1): boolean {
+    const { length } = text
+    if (length > ASCII_MAX || (number !== undefined && number < 0)) return false
+    const digits = number === undefined ? 0 : Math.max(width, digitsOf(number))
+    this.reserve(VARINT_BYTES_MAX + length + digits)
     const { buffer } = this
-    const from = writeVarint(buffer, this.at, length)
+    const from = writeVarint(buffer, this.at, length + digits)
     for (let i = 0; i < length; i++) {
-      const code = value.charCodeAt(i)
+      const code = text.charCodeAt(i)
       if (code > 127) return false
       buffer[from + i] = code
     }
-    this.at = from + length
+    const end = from + length + digits
+    for (let at = end, rest = number ?? 0; at > from + length; ) {
+      const tens = Math.floor(rest / 10)
+      buffer[--at] = 48 + (rest - tens * 10)
+      rest = tens
+    }
+    this.at = end
     return true
   }
 

@@ -31,12 +31,13 @@ export const HEADER = {
 
 export const SPEC_VERSION = '1.0'
 
-const ZEROS = '0'.repeat(16)
-
 /** Sequences are whole numbers below 10^16. */
+export const SEQUENCE_DIGITS = 16
+const ZEROS = '0'.repeat(SEQUENCE_DIGITS)
+
 export function sequenceText(sequence: number): string {
   const digits = String(sequence)
-  return digits.length < 16 ? ZEROS.slice(digits.length) + digits : digits
+  return digits.length < SEQUENCE_DIGITS ? ZEROS.slice(digits.length) + digits : digits
 }
 
 /** RFC 3339 writes years with four digits. */

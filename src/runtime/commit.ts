@@ -12,6 +12,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Clock, Failpoint } from '../ports/clock.ts'
 import { type GroupPositions, type Identity, type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
 import type { EncodedBatch } from '../ports/record-batch/index.ts'
+import type { StoreBatch } from '../ports/store.ts'
 import { lastRecord } from './lineage.ts'
 import { encodeCheckpoint } from './meta.ts'
 import { CHK_KEY } from './rows.ts'
@@ -118,20 +119,21 @@ export const writeStores: CommitStep = async (run) => {
   await run.failpoint.hit('commit.after-stores')
 }
 
-function batchOf(run: CommitRun, task: TaskCommit): { keys: readonly Uint8Array[]; values: readonly (Uint8Array | null)[] } {
-  const { keys, values } = task.state as NonNullable<TaskCommit['state']>
+function batchOf(run: CommitRun, task: TaskCommit): StoreBatch {
+  const { writes } = task.state as NonNullable<TaskCommit['state']>
   const next = run.changelogEnds.get(task)
-  if (next === undefined) return { keys, values }
+  if (next === undefined) return writes.batch()
   const { stage } = task.task.parts
+  const { key, value } = writes.last
   const checkpoint = encodeCheckpoint({
     app: run.app,
     stage: stage.name,
     changelogId: run.changelogIdOf(stage.changelog as string),
     next,
     syncedAt: run.clock.now(),
-    last: lastRecord(next - 1, keys.at(-1) as Uint8Array, values.at(-1) as Uint8Array | null),
+    last: lastRecord(next - 1, key, value),
   })
-  return { keys: [...keys, CHK_KEY], values: [...values, checkpoint] }
+  return writes.batch({ key: CHK_KEY, value: checkpoint })
 }
 
 /** At least once: positions follow everything that was made from them. */

@@ -121,6 +121,19 @@ export class HeaderWriter {
     return this
   }
 
+  /** Adds a header of a text and a whole number from 0 behind it, with zeros to `width` digits: no text is made of the two. */
+  addNumbered(name: string, text: string, number: number, width = 1): this {
+    const bytes = NAME_BYTES[name] as Buffer
+    const { at } = this.#writer
+    this.#writer.varint(bytes.length).put(bytes)
+    if (this.#writer.ascii(text, number, width)) this.#count += 1
+    else {
+      this.#writer.at = at
+      this.add(name, text + String(number).padStart(width, '0'))
+    }
+    return this
+  }
+
   /** Adds all headers of another record but those that `without` names; `raw` is as headers lie in a record. */
   copy(raw: Buffer, count: number, without: (name: string) => boolean): this {
     const from = new HeaderCursor()

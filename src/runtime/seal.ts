@@ -4,8 +4,9 @@
  */
 import { binary, fromBinary, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { HEADER, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
+import { HEADER, SEQUENCE_DIGITS, SPEC_VERSION, timeText } from '../contract/envelope.ts'
 import { BatchBuilder, type Codecs, type EncodedBatch } from '../ports/record-batch/index.ts'
+import type { StoreBatch } from '../ports/store.ts'
 import type { ViewSpec } from '../topology/node.ts'
 import { HeaderWriter } from './envelope.ts'
 import { asFailure, TaskStopped } from './failure.ts'
@@ -21,13 +22,61 @@ import { rangeOf } from './sums.ts'
 export interface SealedState {
   /** In this order: rows of effects, then marks, and what the commit says of the task last. */
   readonly changelog: readonly EncodedBatch[]
-  /** The same, as writes to disk; the bytes are those of the batches. */
-  readonly keys: readonly Uint8Array[]
-  readonly values: readonly (Uint8Array | null)[]
+  /** The same, as writes to disk. */
+  readonly writes: SealedWrites
   /** Rows that stay in memory until the disk has them. */
   readonly rows: readonly Row[]
   /** Buckets of expiring stores that were dead when this was sealed, by store. */
   readonly oldestAlive: readonly number[]
+}
+
+/**
+ * The records of sealed batches as writes to disk; the bytes are those of the batches. A view of each key and value is made when the disk takes
+ * them: two objects a row that would have to live for as long as the log needs to decide are what makes garbage collection dear.
+ */
+export class SealedWrites {
+  readonly #batches: readonly EncodedBatch[]
+  /** By batch, the places of its records: key from, key to, value from (-1 deletes), value to. */
+  readonly #places: readonly Int32Array[]
+
+  constructor(batches: readonly EncodedBatch[], places: readonly Int32Array[]) {
+    this.#batches = batches
+    this.#places = places
+  }
+
+  /** What the last record writes. */
+  get last(): { readonly key: Uint8Array; readonly value: Uint8Array | null } {
+    const places = this.#places.at(-1) as Int32Array
+    const { bytes } = this.#batches.at(-1) as EncodedBatch
+    return { key: keyAt(bytes, places, places.length - 4), value: valueAt(bytes, places, places.length - 4) }
+  }
+
+  /** All of them in one batch, with one more write at its end where it is given. */
+  batch(more?: { readonly key: Uint8Array; readonly value: Uint8Array }): StoreBatch {
+    const keys: Uint8Array[] = []
+    const values: (Uint8Array | null)[] = []
+    for (let b = 0; b < this.#batches.length; b++) {
+      const { bytes } = this.#batches[b] as EncodedBatch
+      const places = this.#places[b] as Int32Array
+      for (let i = 0; i < places.length; i += 4) {
+        keys.push(keyAt(bytes, places, i))
+        values.push(valueAt(bytes, places, i))
+      }
+    }
+    if (more !== undefined) {
+      keys.push(more.key)
+      values.push(more.value)
+    }
+    return { keys, values }
+  }
+}
+
+function keyAt(bytes: Buffer, places: Int32Array, i: number): Uint8Array {
+  return bytes.subarray(places[i], places[i + 1])
+}
+
+function valueAt(bytes: Buffer, places: Int32Array, i: number): Uint8Array | null {
+  return (places[i + 2] as number) < 0 ? null : bytes.subarray(places[i + 2], places[i + 3])
 }
 
 const headers = new HeaderWriter()
@@ -59,11 +108,12 @@ export class Sealer {
   /** Stores in the order in which they become durable where commits are not atomic: effects before the marks that say they were made. */
   readonly #order: readonly StoreState[]
   #batches: EncodedBatch[] = []
-  #keys: Uint8Array[] = []
-  #values: (Uint8Array | null)[] = []
-  /** Places of the records of the batch at hand: key from, key to, value from (-1 deletes), value to. */
+  #batchPlaces: Int32Array[] = []
+  /** Places of the records of the batch at hand, as `SealedWrites` has them. */
   #places = new Int32Array(1024)
   #placed = 0
+
+  #idFront = { step: '', topic: '', partition: -1, text: '' }
 
   constructor(state: TaskState, outbox: Outbox, codecs: Codecs, app: string, partition: number) {
     this.#state = state
@@ -103,14 +153,12 @@ export class Sealer {
     this.#finish()
     const sealed = {
       changelog: this.#batches,
-      keys: this.#keys,
-      values: this.#values,
+      writes: new SealedWrites(this.#batches, this.#batchPlaces),
       rows,
       oldestAlive: state.stores.map((store) => store.oldestAlive),
     }
     this.#batches = []
-    this.#keys = []
-    this.#values = []
+    this.#batchPlaces = []
     return sealed
   }
 
@@ -140,12 +188,23 @@ export class Sealer {
     const bytes = this.#builder.buffer
     const { valueAt } = this.#builder
     const value = row.exists ? bytes.subarray(valueAt + writer.payloadAt, valueAt + writer.payloadEnd) : null
-    headers.begin().add(HEADER.specVersion, SPEC_VERSION).add(HEADER.id, `${this.#app}/${step}/${row.topic}/${row.partition}@${row.offset}`)
     headers
+      .begin()
+      .add(HEADER.specVersion, SPEC_VERSION)
+      .addNumbered(HEADER.id, this.#idOf(step, row), row.offset)
       .add(HEADER.source, `/${view.owner?.name ?? this.#app}`)
       .add(HEADER.recordedTime, timeText(now))
-      .add(HEADER.sequence, sequenceText(row.version))
+      .addNumbered(HEADER.sequence, '', row.version, SEQUENCE_DIGITS)
     this.#outbox.put(topic, this.#partition, row.at, row.slot.key, value, headers.bytes())
+  }
+
+  /** What the ids of a state's records begin with: mostly the same as for the row before. */
+  #idOf(step: string, { topic, partition }: Row): string {
+    const id = this.#idFront
+    if (id.step !== step || id.topic !== topic || id.partition !== partition) {
+      this.#idFront = { step, topic, partition, text: `${this.#app}/${step}/${topic}/${partition}@` }
+    }
+    return this.#idFront.text
   }
 
   /** A timer is a row without content: it lies under its time and key. */
@@ -191,14 +250,8 @@ export class Sealer {
   }
 
   #finish(): void {
-    const batch = this.#builder.finish()
-    const { bytes } = batch
-    const places = this.#places
-    for (let i = 0; i < this.#placed; i += 4) {
-      this.#keys.push(bytes.subarray(places[i], places[i + 1]))
-      this.#values.push((places[i + 2] as number) < 0 ? null : bytes.subarray(places[i + 2], places[i + 3]))
-    }
-    this.#batches.push(batch)
+    this.#batches.push(this.#builder.finish())
+    this.#batchPlaces.push(this.#places.slice(0, this.#placed))
     this.#placed = 0
   }
 }

@@ -183,7 +183,7 @@ describe('a store', () => {
       scope.begin(slot, undefined)
       scope.put('newer', 'sub-7')
       scope.end()
-      await db.write(sealed)
+      await db.write(sealed.writes.batch())
       for (const row of sealed.rows) state.settled(row)
       expect(slot.subs[0]?.size).toBeLessThanOrEqual(64)
       expect(scope.get('sub-7')).toBe('newer')

@@ -45,8 +45,8 @@ const atLeast = (...atLeastOnce: CommitStep[]): Bug => ({ protocol: { ...COMMIT,
 /** Rows go to disk as if there were no overlay; how far they are follows with the commit. */
 const writeRowsNow: CommitStep = async (run) => {
   for (const { task, state } of run.tasks) {
-    const keys = state?.keys.slice(0, -1) ?? []
-    await task.parts.state?.db.write({ keys, values: state?.values.slice(0, -1) ?? [] })
+    const { keys = [], values = [] } = state?.writes.batch() ?? {}
+    await task.parts.state?.db.write({ keys: keys.slice(0, -1), values: values.slice(0, -1) })
   }
 }
 
