@@ -41,9 +41,14 @@ export function writersOf(app: string): string {
   return `${app}-worker/`
 }
 
-/** The transactional id of one worker. */
+/** The transactional id of one worker that has a name. */
 export function writerId(app: string, instance: string): string {
   return `${writersOf(app)}${instance}`
+}
+
+/** The same for a worker without a name, which no other process may share: `id` is one that nobody else has. No name begins with a tilde. */
+export function passingWriterId(app: string, id: string): string {
+  return `${writersOf(app)}~${id}`
 }
 
 /** The same for those that rebuild a stage. */

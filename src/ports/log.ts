@@ -149,9 +149,15 @@ export interface Membership {
    * next `assigned` is taken, whether or not the caller has heard of the loss.
    */
   heartbeatAge(): number
+  /**
+   * Asks the group whether this member still is one, and waits for an answer that was given after this call. False when it is none any more;
+   * `next` says so, too. To be asked before anything that would harm a successor: a process that slept does not know that it has one.
+   * @throws TidemarkError MEMBER_REPLACED, LOG_CLOSED; the reason of the signal
+   */
+  confirm(signal: AbortSignal): Promise<boolean>
   /** Asks for a rebalance, for a change that only `userData` shows. */
   rejoin(): void
-  /** Leaves. With `keep` the group expects this instance back and moves nothing. */
+  /** Leaves. With `keep` the group expects this instance back within its session, and moves nothing until then. */
   leave(options: { keep: boolean }): Promise<void>
 }
 

@@ -28,6 +28,7 @@ export const COUNTERS = {
   contract_version: 'a record was read that was written under a version of its contract',
   commits: 'a commit succeeded',
   commit_failures: 'a commit failed and its tasks were opened again',
+  rebalances: 'the group dealt its tasks out anew, and this worker was told its part',
   restored: 'a row was restored from a changelog',
   wipes: 'local state was dropped, for one of the eight reasons',
 } as const

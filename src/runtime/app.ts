@@ -158,9 +158,12 @@ export class App {
     if (this.#worker.failure !== undefined) throw this.#worker.failure
   }
 
-  /** Finishes what is begun, commits it and lets go of everything. Safe to call twice. */
-  async close(): Promise<void> {
-    await this.#worker.close()
+  /**
+   * Finishes what is begun, commits it and lets go of everything. Safe to call twice. A static member of its group is expected back within its
+   * session; with `leave` others take over its tasks at once.
+   */
+  async close({ leave = false }: { readonly leave?: boolean } = {}): Promise<void> {
+    await this.#worker.close({ leave })
     if (this.#worker.failure !== undefined && codeOf(this.#worker.failure) !== 'LOG_CLOSED') throw this.#worker.failure
   }
 }

@@ -8,7 +8,7 @@
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
-import { groupOf, writerId, writersOf } from '../plan/naming.ts'
+import { groupOf, passingWriterId, writerId, writersOf } from '../plan/naming.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
 import type { GroupEvent, Identity, Membership, PlainWriter, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
@@ -58,6 +58,7 @@ export class Worker {
   #mine: readonly TaskPlan[] = []
   #membership: Membership | undefined
   #identity: Identity | undefined
+  /** None while it is not sure that this worker is still the one that may open it. */
   #writer: Writer | PlainWriter | undefined
   #fetcher: Fetcher | undefined
   #listening = false
@@ -75,6 +76,8 @@ export class Worker {
   /** How often in a row everything uncommitted was dropped, without a commit in between. */
   #recoveries = 0
   #finished: Promise<void> | undefined
+  /** Whether the group is told that this worker does not come back. Who fails may not come back, and others should go on at once. */
+  #leaves = true
   failure: TidemarkError | undefined
 
   constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, protocol: CommitProtocol = COMMIT) {
@@ -83,7 +86,8 @@ export class Worker {
     this.#stages = stages
     this.#frontier = frontier
     this.#protocol = protocol
-    this.name = writerId(stages.plan.app, options.instance)
+    const { app } = stages.plan
+    this.name = options.membership === 'dynamic' ? passingWriterId(app, world.random.id()) : writerId(app, options.instance)
     this.#openings = new Openings({
       world,
       stages,
@@ -162,8 +166,12 @@ export class Worker {
     }
   }
 
-  /** Finishes what is begun, commits it, and leaves. With `keep`, the group expects this instance back. */
-  async close(): Promise<void> {
+  /**
+   * Finishes what is begun and commits it. A static member is then expected back, and its tasks wait for it as long as a session lasts;
+   * with `leave`, and always as a dynamic member, it leaves for good, and others go on with its tasks at once.
+   */
+  async close({ leave }: { readonly leave: boolean }): Promise<void> {
+    this.#leaves = leave || this.#options.membership === 'dynamic'
     this.#stop.abort()
     this.#bell.ring()
     await this.#finished
@@ -353,9 +361,10 @@ export class Worker {
 
   #join(): Promise<Membership> {
     const { plan, planHash, tasks } = this.#stages
+    const { instance, membership, sessionMs } = this.#options
     return this.#world.log.join(groupOf(plan.app), {
-      instance: this.#options.instance,
-      sessionMs: this.#options.sessionMs,
+      instance: membership === 'static' ? instance : undefined,
+      sessionMs,
       userData: () => encodeMember({ plan: planHash, writer: this.name, tasks: [...this.#tasks.keys(), ...this.#openings.names] }),
       assign: (members) => assignMembers(tasks, planHash, members),
     })
@@ -384,8 +393,10 @@ export class Worker {
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
-        await this.#insist(() => this.#world.log.fence(writersOf(this.#stages.plan.app), liveWriters(event.userData)))
-        this.#openMissing()
+        this.#world.telemetry.count('rebalances', {})
+        // Members of this generation live. Whoever is none cannot commit positions any more, so what it left open is ended without harm.
+        const live = liveWriters(event.userData)
+        if (await this.#claim(() => this.#world.log.fence(writersOf(this.#stages.plan.app), live))) this.#openMissing()
         if (this.life.state === 'joining') this.life.to('running')
         // A member that comes back under its name is given what it had, without the leader hearing of it: also after a deploy with
         // another plan, which only a rebalance tells. Once, because a leader that is older than we are does not change its mind.
@@ -411,7 +422,7 @@ export class Worker {
 
   #openMissing(): void {
     // What the group has said since may be that others own them by now. It is heard first, and all that it can say ends here again.
-    if (this.#events.length > 0) return
+    if (this.#events.length > 0 || this.#writer === undefined) return
     for (const task of this.#mine) {
       if (this.#tasks.has(task.name) || this.#openings.has(task.name) || this.#halted.has(task.name)) continue
       this.#openings.begin(task)
@@ -490,8 +501,27 @@ export class Worker {
     if (this.#recoveries > 0) await clock.sleep(backoffMs(this.#recoveries - 1, 1, RECOVERY), this.#stop.signal).catch(() => {})
     this.#recoveries += 1
     this.#broken = undefined
-    await this.#insist(() => this.#openWriter())
-    this.#openMissing()
+    await this.#closeWriter()
+    // Who owns nothing is told when it does again, or that it never will; only then is a writer opened.
+    if (this.#identity === undefined) return
+    if (await this.#claim(() => Promise.resolve())) this.#openMissing()
+  }
+
+  /**
+   * Opens the writer where there is none, and does what else ends the work of others: never before the group has said that this worker still
+   * is its member. One that slept, and whose place or name another process took meanwhile, would end the transactions of its successor.
+   * False when it is no member any more, or the worker is to end: the next event says so.
+   */
+  async #claim(work: () => Promise<void>): Promise<boolean> {
+    let wanted = false
+    await this.#insist(async () => {
+      wanted = false
+      if (!(await (this.#membership as Membership).confirm(this.#stop.signal))) return
+      if (this.#writer === undefined) await this.#openWriter()
+      await work()
+      wanted = true
+    })
+    return wanted
   }
 
   /** Tries until it works, the worker is to end, or it never will work. */
@@ -502,6 +532,7 @@ export class Worker {
         await work()
         return
       } catch (error) {
+        if (this.#stop.signal.aborted) return
         if (isFinal(error)) throw error
         await clock.sleep(backoffMs(attempt, random.unit()), this.#stop.signal).catch(() => {})
       }
@@ -510,9 +541,13 @@ export class Worker {
 
   /** A fresh epoch: fences this worker's earlier life and ends the transaction it left open. */
   async #openWriter(): Promise<void> {
-    await this.#writer?.close().catch(() => {})
     const { log } = this.#world
     this.#writer = this.#options.guarantee === 'exactly-once' ? await log.writer(this.name) : await log.plainWriter()
+  }
+
+  async #closeWriter(): Promise<void> {
+    await this.#writer?.close().catch(() => {})
+    this.#writer = undefined
   }
 
   async #discardAll(): Promise<void> {
@@ -545,8 +580,8 @@ export class Worker {
   async #abandon(): Promise<void> {
     this.#stop.abort()
     await this.#discardAll()
-    await this.#membership?.leave({ keep: false }).catch(() => {})
+    await this.#membership?.leave({ keep: !this.#leaves }).catch(() => {})
     await this.#fetcher?.close().catch(() => {})
-    await this.#writer?.close().catch(() => {})
+    await this.#closeWriter()
   }
 }

@@ -20,8 +20,10 @@ export interface World {
 /** What a user may choose about how an application runs. */
 export interface RuntimeOptions {
   readonly guarantee: 'exactly-once' | 'at-least-once'
-  /** The worker's name among its application's, which survives restarts. */
+  /** The worker's name among its application's, which survives restarts. Of no meaning to a dynamic member. */
   readonly instance: string
+  /** A `static` member is known by its name and expected back when it stops; a `dynamic` one has no name, and leaves when it stops. */
+  readonly membership: 'static' | 'dynamic'
   /** Longest time between two commits while there is work, ms. An idle worker commits at once. */
   readonly commitIntervalMs: number
   /** A commit is begun when about so many bytes wait for it. */
@@ -34,7 +36,7 @@ export interface RuntimeOptions {
   readonly fetchBytes: number
   /** Records a task runs before another task gets its turn, and before the clock is asked. */
   readonly turnRecords: number
-  /** How long a silent worker is waited for, ms. */
+  /** How long a worker is waited for that is silent, or was stopped and is expected back, ms. */
   readonly sessionMs: number
   /** Refuse rows that a fold changed in place. Costs time; for tests and development. */
   readonly freezeRows: boolean
@@ -45,6 +47,7 @@ export interface RuntimeOptions {
 export const DEFAULT_OPTIONS: RuntimeOptions = Object.freeze({
   guarantee: 'exactly-once',
   instance: '0',
+  membership: 'static',
   commitIntervalMs: 200,
   commitBytes: 32 * 1024 * 1024,
   cacheKeys: 2_048,

@@ -339,7 +339,7 @@ class Simulation {
       const views = new Set([...life.workers.values()].flatMap(({ app }) => app?.views ?? []))
       for (const worker of life.workers.values()) {
         worker.leaving = true
-        await worker.app?.close()
+        await worker.app?.close({ leave: true })
       }
       const { owner } = life
       const clock = virtualClock(this.#scheduler, owner, this.#world.wall, () => 0)

@@ -107,7 +107,7 @@ export class Cluster {
 
   /** Ends a worker in good order. */
   async leave(instance: string): Promise<void> {
-    await this.members.get(instance)?.app.close()
+    await this.members.get(instance)?.app.close({ leave: true })
     this.members.delete(instance)
   }
 

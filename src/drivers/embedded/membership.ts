@@ -3,6 +3,7 @@
  * heartbeats stop, and the group gives it up after its session; that it was given up it learns by itself only when its clock goes on.
  */
 import { TidemarkError } from '../../base/errors.ts'
+import { Mailbox } from '../../base/mailbox.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { GroupEvent, JoinOptions, Membership } from '../../ports/log.ts'
 import { closedError } from './errors.ts'
@@ -22,8 +23,9 @@ const HEARTBEAT_MS_MAX = 1_000
 export class EmbeddedMembership implements Membership {
   private readonly options: MembershipOptions
   private readonly stop = new AbortController()
-  private events: GroupEvent[] = []
-  private waiter: { resolve: (event: GroupEvent) => void; reject: (error: unknown) => void } | undefined
+  private readonly events = new Mailbox<GroupEvent>('a membership', ({ kind }) => {
+    if (kind === 'assigned') this.lost = false
+  })
   private seat: Seat | undefined
   private confirmedAt: number
   private left = false
@@ -44,31 +46,21 @@ export class EmbeddedMembership implements Membership {
   }
 
   next(signal: AbortSignal): Promise<GroupEvent> {
-    if (this.waiter !== undefined) return Promise.reject(new TypeError('a membership has one waiter at a time'))
-    if (signal.aborted) return Promise.reject(signal.reason as Error)
-    const event = this.events.shift()
-    if (event !== undefined) return Promise.resolve(this.handed(event))
-    if (this.replaced !== undefined) return Promise.reject(this.replaced)
-    if (this.left) return Promise.reject(closedError('the membership'))
-    return new Promise((resolve, reject) => {
-      const aborted = (): void => {
-        this.waiter = undefined
-        reject(signal.reason as Error)
-      }
-      signal.addEventListener('abort', aborted, { once: true })
-      const settle = <Value>(deed: (value: Value) => void) => {
-        return (value: Value): void => {
-          signal.removeEventListener('abort', aborted)
-          this.waiter = undefined
-          deed(value)
-        }
-      }
-      this.waiter = { resolve: settle(resolve), reject: settle(reject) }
-    })
+    return this.events.next(signal)
   }
 
   heartbeatAge(): number {
     return this.lost ? Number.POSITIVE_INFINITY : this.options.clock.mono() - this.confirmedAt
+  }
+
+  confirm(signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return Promise.reject(signal.reason as Error)
+    if (this.replaced !== undefined) return Promise.reject(this.replaced)
+    if (this.left) return Promise.reject(closedError('the membership'))
+    const { groups, group, clock } = this.options
+    const alive = this.seat !== undefined && groups.heartbeat(group, this.seat.member)
+    if (alive) this.confirmedAt = clock.mono()
+    return Promise.resolve(alive)
   }
 
   rejoin(): void {
@@ -80,8 +72,8 @@ export class EmbeddedMembership implements Membership {
     if (this.left) return Promise.resolve()
     this.left = true
     this.stop.abort()
-    this.events = []
-    this.waiter?.reject(closedError('the membership'))
+    this.events.clear()
+    this.events.end(closedError('the membership'))
     const { groups, group, onEnd } = this.options
     if (this.seat !== undefined && !options.keep) groups.leave(group, this.seat.member)
     onEnd(this)
@@ -106,25 +98,15 @@ export class EmbeddedMembership implements Membership {
   private hear(event: SeatEvent): void {
     if (event.kind === 'lost' || event.kind === 'replaced') {
       // What was not heard before is void now: it was about partitions that others may own.
-      this.events = []
+      this.events.clear()
       this.seat = undefined
       this.lost = true
-      if (event.kind === 'replaced') {
-        this.replaced = event.error
-        this.stop.abort()
-      }
-      this.push({ kind: 'lost', error: event.error })
-    } else this.push(event)
-  }
-
-  private push(event: GroupEvent): void {
-    if (this.waiter !== undefined) this.waiter.resolve(this.handed(event))
-    else this.events.push(event)
-  }
-
-  private handed(event: GroupEvent): GroupEvent {
-    if (event.kind === 'assigned') this.lost = false
-    return event
+      this.events.put({ kind: 'lost', error: event.error })
+      if (event.kind !== 'replaced') return
+      this.replaced = event.error
+      this.events.end(event.error)
+      this.stop.abort()
+    } else this.events.put(event)
   }
 
   private async beat(): Promise<void> {

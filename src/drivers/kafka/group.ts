@@ -7,8 +7,10 @@
  * it needs it no more. Static members (those with an instance name) come back without anybody else noticing.
  */
 import { messageOf, TidemarkError } from '../../base/errors.ts'
+import { Mailbox } from '../../base/mailbox.ts'
 import type { Assignment, GroupEvent, Identity, JoinOptions, Membership, TopicPartition } from '../../ports/log.ts'
 import type { Cluster, Purpose } from './cluster.ts'
+import { Confirmations } from './confirmations.ts'
 import { closedError, isCoordinatorMoved, LinkLost } from './failures.ts'
 import { assignmentBytes, assignmentOf, subscriptionBytes, toMember } from './group-bytes.ts'
 import { Ended, endOf } from './group-ends.ts'
@@ -45,8 +47,10 @@ export class KafkaMembership implements Membership {
   private readonly stop = new AbortController()
   private readonly rebalanceMs: number
   private readonly beatMs: number
-  private events: GroupEvent[] = []
-  private waiter: { resolve: (event: GroupEvent) => void; reject: (error: unknown) => void } | undefined
+  private readonly events = new Mailbox<GroupEvent>('a membership', ({ kind }) => {
+    if (kind === 'assigned') this.lost = false
+  })
+  private readonly confirmations = new Confirmations()
   private member = ''
   private generation = -1
   /** An assignment was told and not taken back. */
@@ -58,6 +62,8 @@ export class KafkaMembership implements Membership {
   private confirmedAt: number
   private nonce = 0
   private rejoining = false
+  /** Somebody waits for the next heartbeat. */
+  private urgent = false
   private interrupt: () => void = () => {}
 
   constructor(options: MembershipOptions) {
@@ -75,31 +81,20 @@ export class KafkaMembership implements Membership {
   }
 
   next(signal: AbortSignal): Promise<GroupEvent> {
-    if (this.waiter !== undefined) return Promise.reject(new TypeError('a membership has one waiter at a time'))
-    if (signal.aborted) return Promise.reject(signal.reason as Error)
-    const event = this.events.shift()
-    if (event !== undefined) return Promise.resolve(this.handed(event))
-    if (this.left) return Promise.reject(closedError('the membership'))
-    if (this.over !== undefined) return Promise.reject(this.over)
-    return new Promise((resolve, reject) => {
-      const aborted = (): void => {
-        this.waiter = undefined
-        reject(signal.reason as Error)
-      }
-      signal.addEventListener('abort', aborted, { once: true })
-      const settle = <Value>(deed: (value: Value) => void) => {
-        return (value: Value): void => {
-          signal.removeEventListener('abort', aborted)
-          this.waiter = undefined
-          deed(value)
-        }
-      }
-      this.waiter = { resolve: settle(resolve), reject: settle(reject) }
-    })
+    return this.events.next(signal)
   }
 
   heartbeatAge(): number {
     return this.lost ? Number.POSITIVE_INFINITY : this.cluster.clock.mono() - this.confirmedAt
+  }
+
+  confirm(signal: AbortSignal): Promise<boolean> {
+    const answer = this.confirmations.ask(signal)
+    // The loss was told, and is what `next` says.
+    if (!this.seated && this.over === undefined && !this.left) this.confirmations.refuse()
+    this.urgent = true
+    this.interrupt()
+    return answer
   }
 
   rejoin(): void {
@@ -112,8 +107,9 @@ export class KafkaMembership implements Membership {
     if (this.left) return
     this.left = true
     this.stop.abort(closedError('the membership'))
-    this.events = []
-    this.waiter?.reject(closedError('the membership'))
+    this.events.clear()
+    this.events.end(closedError('the membership'))
+    this.confirmations.end(closedError('the membership'))
     const { group, join, purpose, onEnd } = this.options
     const { member, cluster } = this
     if (member !== '' && !options.keep && this.over === undefined && !cluster.closing.aborted) {
@@ -147,7 +143,7 @@ export class KafkaMembership implements Membership {
         this.seated = true
         const { member, generation } = this
         const identity: Identity = { member, generation, instance: this.options.join.instance }
-        this.push({ kind: 'assigned', identity, ...assignment })
+        this.events.put({ kind: 'assigned', identity, ...assignment })
         await this.stay()
         await this.letGo()
       } catch (error) {
@@ -165,6 +161,7 @@ export class KafkaMembership implements Membership {
       if (error.how === 'anew') this.member = ''
       this.lose(error.failure)
       if (error.how === 'for good') this.finish(error.failure)
+      else this.confirmations.refuse()
       return
     }
     // No broker answers: as a member it may be alive all the same, so nothing is given up before somebody says so.
@@ -181,26 +178,16 @@ export class KafkaMembership implements Membership {
   private lose(error: TidemarkError): void {
     if (!this.seated) return
     this.seated = false
-    this.events = []
+    this.events.clear()
     this.lost = true
-    this.push({ kind: 'lost', error })
+    this.events.put({ kind: 'lost', error })
   }
 
   private finish(error: TidemarkError): void {
     this.over = error
     this.seated = false
-    this.waiter?.reject(error)
-  }
-
-  private push(event: GroupEvent): void {
-    if (this.left) return
-    if (this.waiter !== undefined) this.waiter.resolve(this.handed(event))
-    else this.events.push(event)
-  }
-
-  private handed(event: GroupEvent): GroupEvent {
-    if (event.kind === 'assigned') this.lost = false
-    return event
+    this.events.end(error)
+    this.confirmations.end(error)
   }
 
   // --- joining -----------------------------------------------------------------------------------------------------------------
@@ -215,10 +202,12 @@ export class KafkaMembership implements Membership {
         continue
       }
       const sentAt = this.cluster.clock.mono()
+      const confirmed = this.confirmations.asking()
       const answer = await this.sync(joined, await this.plan(joined))
       if (answer.error === E.REBALANCE_IN_PROGRESS) continue
       if (answer.error !== E.NONE) throw this.end('begin a generation of', answer.error)
       this.confirmedAt = sentAt
+      confirmed()
       return assignmentOf(answer.assignment)
     }
   }
@@ -310,7 +299,7 @@ export class KafkaMembership implements Membership {
   /** Asks the caller to let go, and keeps its membership alive until it has. */
   private async letGo(): Promise<void> {
     const revoking = { done: false }
-    this.push({
+    this.events.put({
       kind: 'revoking',
       done: () => {
         revoking.done = true
@@ -327,6 +316,8 @@ export class KafkaMembership implements Membership {
   private async beat(): Promise<number> {
     const { group, join } = this.options
     const sentAt = this.cluster.clock.mono()
+    const confirmed = this.confirmations.asking()
+    this.urgent = false
     let error: number
     try {
       const request = { groupId: group, generationId: this.generation, memberId: this.member, instanceId: join.instance ?? null }
@@ -338,11 +329,14 @@ export class KafkaMembership implements Membership {
     }
     if (error !== E.NONE && error !== E.REBALANCE_IN_PROGRESS) throw this.end('stay in', error)
     this.confirmedAt = sentAt
+    confirmed()
     return error
   }
 
   /** Until the next heartbeat is due, or something is to be done before. */
   private async sleep(): Promise<void> {
+    this.stop.signal.throwIfAborted()
+    if (this.urgent) return
     const early = new AbortController()
     this.interrupt = () => early.abort()
     const stopped = (): void => early.abort()

@@ -8,7 +8,7 @@ export function groupTests(kit: Kit): void {
   const transactional = kit.options.manifest.transactions === true ? test : kit.when('transactions')
 
   /** A member of a group over the partitions of one topic, which the leader deals out in the order of the members' user data. */
-  const join = (group: string, topic: string, name: string, more: Partial<JoinOptions> & { log?: Log } = {}): Promise<Membership> =>
+  const joinAs = (group: string, topic: string, name: string, more: Partial<JoinOptions> & { log?: Log } = {}): Promise<Membership> =>
     (more.log ?? kit.log).join(group, {
       instance: undefined,
       sessionMs: kit.sessionMs,
@@ -25,12 +25,18 @@ export function groupTests(kit: Kit): void {
     return outcome.kind
   }
 
-  describe('groups', () => {
+  for (const kind of ['dynamic', 'static'] as const) describe(`${kind} members`, () => ofEither(kind))
+
+  /** What holds for members that have a name and for those that have none. */
+  function ofEither(kind: 'dynamic' | 'static'): void {
+    const join: typeof joinAs = (group, topic, name, more) =>
+      joinAs(group, topic, name, { instance: kind === 'static' ? `i-${name}` : undefined, ...more })
+
     test('one member is assigned what the leader says, with its user data', async () => {
       const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]
-      const member = await join(group, topic, 'a', { instance: 'one' })
+      const member = await join(group, topic, 'a')
       const { identity, partitions, userData } = await nextAssigned(member)
-      expect(identity.instance).toBe('one')
+      expect(identity.instance).toBe(kind === 'static' ? 'i-a' : undefined)
       expect(identity.member).toMatch(/./)
       expect(partitions).toEqual([0, 1, 2, 3].map((partition) => ({ topic, partition })))
       expect(utf8(userData)).toBe('for a of a')
@@ -99,17 +105,39 @@ export function groupTests(kit: Kit): void {
       await expect(waiting).rejects.toBe(reason)
       await member.leave({ keep: false })
     })
-  })
 
-  describe('static members', () => {
+    test('a member that asks hears that it is one, also while the group waits for it to let go, and nothing when it has left', async () => {
+      const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]
+      const { signal } = new AbortController()
+      const a = await join(group, topic, 'a')
+      await nextAssigned(a)
+      expect(await a.confirm(signal)).toBe(true)
+      expect(a.heartbeatAge()).toBeLessThan(kit.sessionMs / 2)
+      const b = await join(group, topic, 'b')
+      const revoking = await nextEvent(a)
+      expect(await a.confirm(signal)).toBe(true)
+      if (revoking.kind === 'revoking') revoking.done()
+      await Promise.all([nextAssigned(a), nextAssigned(b)])
+      expect(await Promise.all([a.confirm(signal), b.confirm(signal)])).toEqual([true, true])
+      const stopped = new AbortController()
+      stopped.abort(new Error('enough'))
+      await expect(a.confirm(stopped.signal)).rejects.toThrow('enough')
+      for (const member of [a, b]) await member.leave({ keep: false })
+      expect(await codeFrom(a.confirm(signal))).toBe('LOG_CLOSED')
+    })
+
+    commits(join)
+  }
+
+  describe('static members by name', () => {
     test('one that comes back within its session moves nothing, and takes the place of its predecessor', async () => {
       const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]
-      const a = await join(group, topic, 'a', { instance: 'i-a' })
+      const a = await joinAs(group, topic, 'a', { instance: 'i-a' })
       await nextAssigned(a)
-      const b = await join(group, topic, 'b', { instance: 'i-b' })
+      const b = await joinAs(group, topic, 'b', { instance: 'i-b' })
       const [, forB] = await Promise.all([nextAssigned(a), nextAssigned(b)])
       await b.leave({ keep: true })
-      const back = await join(group, topic, 'b', { instance: 'i-b' })
+      const back = await joinAs(group, topic, 'b', { instance: 'i-b' })
       const again = await nextAssigned(back)
       expect(again.partitions).toEqual(forB.partitions)
       expect(utf8(again.userData)).toBe(utf8(forB.userData))
@@ -122,11 +150,13 @@ export function groupTests(kit: Kit): void {
     transactional('one that is replaced while it lives is told, and its commits are rejected', async () => {
       const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]
       const other = await kit.fixture.connect()
-      const old = await join(group, topic, 'a', { instance: 'i' })
+      const old = await joinAs(group, topic, 'a', { instance: 'i' })
       const { identity } = await nextAssigned(old)
       expect(await commit(group, identity, `${topic}/0`, 1)).toBe('committed')
-      const fresh = await join(group, topic, 'a', { instance: 'i', log: other })
+      const fresh = await joinAs(group, topic, 'a', { instance: 'i', log: other })
       const taken = await nextAssigned(fresh)
+      // Whichever it does first, it learns that it is none any more.
+      expect(await codeFrom(old.confirm(new AbortController().signal))).toBe('MEMBER_REPLACED')
       expect(await nextEvent(old)).toMatchObject({ kind: 'lost' })
       // It never joins again: whoever waits on hears why, instead of nothing for ever.
       await expect(nextEvent(old)).rejects.toMatchObject({ code: 'MEMBER_REPLACED' })
@@ -139,9 +169,9 @@ export function groupTests(kit: Kit): void {
 
     test('one that does not come back is given up after its session', async () => {
       const [group, topic] = [kit.name('group'), await kit.topic({ partitions: 4 })]
-      const a = await join(group, topic, 'a', { instance: 'i-a' })
+      const a = await joinAs(group, topic, 'a', { instance: 'i-a' })
       await nextAssigned(a)
-      const b = await join(group, topic, 'b', { instance: 'i-b' })
+      const b = await joinAs(group, topic, 'b', { instance: 'i-b' })
       await Promise.all([nextAssigned(a), nextAssigned(b)])
       await b.leave({ keep: true })
       expect((await nextAssigned(a)).partitions).toHaveLength(4)
@@ -149,7 +179,7 @@ export function groupTests(kit: Kit): void {
     })
   })
 
-  describe('commits and generations', () => {
+  function commits(join: typeof joinAs): void {
     transactional(
       'while it is asked to let go a member may still commit, and not any more when the next generation has begun',
       async () => {
@@ -210,7 +240,7 @@ export function groupTests(kit: Kit): void {
       expect(await kit.log.committed(group, [`${topic}/0`])).toEqual(new Map())
       await a.leave({ keep: false })
     })
-  })
+  }
 }
 
 function dealOut(members: readonly GroupMember[], topic: string, partitions: number): ReadonlyMap<string, Assignment> {

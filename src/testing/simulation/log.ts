@@ -265,7 +265,7 @@ class RemotePlainWriter implements PlainWriter {
   }
 }
 
-function remoteMembership(membership: Membership, { scheduler, sender, legMs }: Link): Membership {
+function remoteMembership(membership: Membership, { scheduler, sender, network, legMs }: Link): Membership {
   return {
     next: async (signal) => {
       const event = await membership.next(signal)
@@ -273,6 +273,12 @@ function remoteMembership(membership: Membership, { scheduler, sender, legMs }: 
       return event
     },
     heartbeatAge: () => membership.heartbeatAge(),
+    confirm: async (signal) => {
+      await scheduler.wait(legMs(), network, 'a member asks')
+      const answer = await membership.confirm(signal)
+      await scheduler.wait(legMs(), sender, 'the group answers')
+      return answer
+    },
     rejoin: () => membership.rejoin(),
     leave: (options) => membership.leave(options),
   }

@@ -135,7 +135,7 @@ export class Mishaps {
     if (worker?.app === undefined) return
     wanted.delete(instance)
     worker.leaving = true
-    void worker.app.close().catch(() => {})
+    void worker.app.close({ leave: true }).catch(() => {})
   }
 
   #welcome(instance: string): void {
