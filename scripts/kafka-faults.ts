@@ -6,13 +6,13 @@
  *   node scripts/with-node.mjs scripts/kafka-faults.ts --scale 0.1        a tenth of it
  *   node scripts/with-node.mjs scripts/kafka-faults.ts --only resets,silence --seed 7
  *
- *   --rate 2500   records a second     --keep   leave the logs of the workers where they are     --list   the scenarios
+ *   --rate 2500   records a second     --keep   leave the logs of workers and what brokers kept     --list   the scenarios
  *   --kills 20    faults of each kind, whatever the table says     --records 50000   for the scenarios that have a number of them
  *   --quick       a fiftieth of it     --report docs/faults.md   puts what was seen into the table there
  *
  *   --guarantee at-least-once   the same without exactly-once: commit-points then has to fail, or the oracle is blind
  *
- * It ends with 1 when a scenario fails. A failed one leaves the logs of its workers and says where.
+ * It ends with 1 when a scenario fails. A failed one leaves the logs of its workers and the folders of its brokers, and says where.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -81,7 +81,8 @@ const timesOf = ({ times }: { readonly times: number }): number =>
 
 async function torment(scenario: Scenario, folder: string, seed: number): Promise<Outcome> {
   const random = seededRandom(seed)
-  const kafka = await startKafka(scenario.kafka)
+  // Beside the logs of the workers, so that what failed can be looked at: batches, producers' snapshots, what the broker said.
+  const kafka = await startKafka({ ...scenario.kafka, folder: join(folder, 'kafka') })
   const brokers = scenario.kafka.proxy === true ? kafka.proxiedBrokers : kafka.brokers
   const workers = new Workers({ folder, brokers, guarantee })
   let faults = 0
