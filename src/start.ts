@@ -5,6 +5,7 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { TidemarkError } from './base/errors.ts'
 import { type Duration, durationMs } from './base/time.ts'
 import type { Topology, ViewOf } from './operators/stream.ts'
 import type { PlanLock } from './plan/lock.ts'
@@ -28,8 +29,19 @@ export interface StartOptions {
   readonly schemas?: SchemaStore
   /** Default `exactly-once`. */
   readonly guarantee?: 'exactly-once' | 'at-least-once'
-  /** This worker's name among its application's; it survives restarts. Default `0`. */
+  /** This worker's name among its application's; it survives restarts. Default `0`. A dynamic member has none. */
   readonly instance?: string
+  /**
+   * What this worker is to its group. A `static` member is known by its `instance`: when it stops or dies its tasks wait for it as long as a
+   * session lasts, and when it comes back within that time nobody else notices. A `dynamic` member has no name: its tasks go to others at once when it
+   * stops, after its session when it dies, and they move again when another comes. Default `static`.
+   */
+  readonly membership?: 'static' | 'dynamic'
+  /**
+   * How long the group waits for a worker that is silent, or was stopped and is expected back. Default `10s`. Kafka's brokers allow from 6 s to
+   * 30 minutes unless told otherwise.
+   */
+  readonly session?: Duration
   /** Longest time between two commits while there is work. An idle worker commits at once. Default `200ms`. */
   readonly commitInterval?: Duration
   /** A commit is begun when about so many bytes wait for it. Default 32 MiB. */
@@ -63,8 +75,11 @@ export interface Running<P extends readonly unknown[]> {
   settled(): Promise<void>
   /** Resolves when it has ended. @throws TidemarkError what ended it, when that was not `close` */
   ended(): Promise<void>
-  /** Commits what is finished and closes everything it opened. */
-  close(): Promise<void>
+  /**
+   * Commits what is finished and closes everything it opened. A static member is expected back: with `leave` it is not, and others take over its
+   * tasks at once instead of after its session.
+   */
+  close(options?: { readonly leave?: boolean }): Promise<void>
 }
 
 /**
@@ -91,9 +106,9 @@ export async function start<P extends readonly unknown[]>(topology: Topology<P>,
         }
       },
       ended: () => app.ended(),
-      close: async () => {
+      close: async (how) => {
         try {
-          await app.close()
+          await app.close(how)
         } finally {
           await close()
         }
@@ -105,12 +120,20 @@ export async function start<P extends readonly unknown[]>(topology: Topology<P>,
   }
 }
 
-/** The runtime's options, for those that were given. */
+/** The runtime's options, for those that were given. @throws TidemarkError OPTION_INVALID */
 export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
-  const { guarantee, instance, commitInterval, commitBytes, cacheKeys, freezeRows } = options
+  const { guarantee, instance, membership, session, commitInterval, commitBytes, cacheKeys, freezeRows } = options
+  if (membership === 'dynamic' && instance !== undefined) {
+    throw new TidemarkError('OPTION_INVALID', 'a dynamic member has no name', {
+      detail: `The instance is "${instance}".`,
+      hint: 'Leave out "instance", or be a static member.',
+    })
+  }
   return {
     ...(guarantee === undefined ? {} : { guarantee }),
     ...(instance === undefined ? {} : { instance }),
+    ...(membership === undefined ? {} : { membership }),
+    ...(session === undefined ? {} : { sessionMs: durationMs(session, 'session') }),
     ...(commitInterval === undefined ? {} : { commitIntervalMs: durationMs(commitInterval, 'commitInterval') }),
     ...(commitBytes === undefined ? {} : { commitBytes }),
     ...(cacheKeys === undefined ? {} : { cacheKeys }),

@@ -13,13 +13,16 @@ interface Kind {
   readonly features?: Readonly<Record<string, number>>
   /** Each worker comes back under another name, as members do that have none: the dead one is waited for until its session ends. */
   readonly renamed?: boolean
+  /** Workers have no name for their group, and come back to the state that they left. */
+  readonly dynamic?: boolean
 }
 
-async function atRandom({ version, features, renamed = false }: Kind, options: CheckOptions): Promise<CheckResult> {
+async function atRandom({ version, features, renamed = false, dynamic = false }: Kind, options: CheckOptions): Promise<CheckResult> {
   const { times, records } = options
   return await withRig({ version, ...(features === undefined ? {} : { features }) }, options, async (rig) => {
     let [names, faults] = [0, 0]
     const next = (): string => `w${names++}`
+    if (dynamic) rig.onStart = () => ['--dynamic']
     for (let i = 0; i < 2; i++) rig.start(next())
     const feeding = rig.feed(records, FEED_PER_SECOND)
     feeding.catch(() => {})
@@ -148,6 +151,13 @@ export const KILLS: readonly Check[] = [
     times: 50,
     records: 250_000,
     run: (options) => atRandom({ version: '4.3.1', renamed: true }, options),
+  },
+  {
+    name: 'kills-dynamic',
+    about: 'the same, workers without names: a successor ends the transactions of the dead',
+    times: 50,
+    records: 250_000,
+    run: (options) => atRandom({ version: '4.3.1', dynamic: true }, options),
   },
   {
     name: 'points',

@@ -1,4 +1,7 @@
-/** How long it takes to go on: a worker that comes back at once, one that nobody starts again, and what the other worker feels of it. */
+/**
+ * How long it takes to go on: a worker that comes back at once, one that nobody starts again, one that is restarted in good order, and what the
+ * other worker feels of it.
+ */
 import { startKafka } from '../../src/testing/broker/index.ts'
 import type { Check, CheckOptions, CheckResult } from './check.ts'
 import { judged } from './kills.ts'
@@ -19,7 +22,9 @@ interface Death {
   readonly until: number
 }
 
-async function recovery(restarted: boolean, { folder, records, seed, times }: CheckOptions): Promise<CheckResult> {
+type How = 'killed, restarted' | 'killed' | 'rolled'
+
+async function recovery(how: How, { folder, records, seed, times }: CheckOptions): Promise<CheckResult> {
   const kafka = await startKafka()
   try {
     const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed, sessionMs: SESSION_MS })
@@ -34,13 +39,14 @@ async function recovery(restarted: boolean, { folder, records, seed, times }: Ch
         await sleep(AFTER_MS)
         const worker = String(i % 2)
         const at = Date.now()
-        if (!restarted) rig.keepDown(worker)
-        await rig.kill(worker)
-        if (restarted) await both(rig, at)
+        if (how === 'killed') rig.keepDown(worker)
+        if (how === 'rolled') await rig.roll(worker)
+        else await rig.kill(worker)
+        if (how !== 'killed') await both(rig, at)
         else await eventually(() => takenOver(rig.said(), worker, at) !== undefined, 'a takeover')
         deaths.push({ at, worker, until: Date.now() })
         await sleep(AFTER_MS)
-        if (restarted) continue
+        if (how !== 'killed') continue
         const again = Date.now()
         rig.start(worker)
         await both(rig, again)
@@ -49,8 +55,16 @@ async function recovery(restarted: boolean, { folder, records, seed, times }: Ch
       await feeding
       await rig.caughtUp()
       await rig.stop()
-      const figures = restarted ? restarts(rig.said(), deaths) : takeovers(rig.said(), deaths)
-      return { ...judged(rig, times, await rig.verdict()), figures }
+      const figures = how === 'killed' ? takeovers(rig.said(), deaths) : restarts(rig.said(), deaths)
+      const result = judged(rig, times, await rig.verdict())
+      if (how !== 'rolled') return { ...result, figures }
+      const moved = rebalancesElsewhere(rig.said(), deaths)
+      return {
+        ...result,
+        figures,
+        seen: `${result.seen}; ${moved} rebalances for the other worker`,
+        faulty: [...result.faulty, ...(moved > 0 ? [`the other worker was told of ${moved} rebalances`] : [])],
+      }
     } finally {
       await rig.close()
     }
@@ -125,6 +139,14 @@ function takeovers(said: readonly Said[], deaths: readonly Death[]): string[] {
   ]
 }
 
+/** How often the group told the other worker anew what is its own, while one was away. */
+function rebalancesElsewhere(said: readonly Said[], deaths: readonly Death[]): number {
+  return deaths.reduce((sum, { worker, at, until }) => {
+    const told = said.filter((each) => each.kind === 'rebalances' && each.worker !== worker && each.at >= at && each.at <= until + AFTER_MS)
+    return sum + told.length
+  }, 0)
+}
+
 /** Between two commits of the other worker, from the last before the death until everything ran again. */
 function pauses(said: readonly Said[], deaths: readonly Death[]): number[] {
   return deaths.map(({ worker, at, until }) => {
@@ -153,7 +175,7 @@ export const RECOVERY: readonly Check[] = [
     times: 10,
     records: 400_000,
     fixed: true,
-    run: (options) => recovery(true, options),
+    run: (options) => recovery('killed, restarted', options),
   },
   {
     name: 'takeover',
@@ -161,6 +183,14 @@ export const RECOVERY: readonly Check[] = [
     times: 6,
     records: 400_000,
     fixed: true,
-    run: (options) => recovery(false, options),
+    run: (options) => recovery('killed', options),
+  },
+  {
+    name: 'rolling',
+    about: 'workers are told to end and started again, one after the other: within its session none is missed',
+    times: 10,
+    records: 400_000,
+    fixed: true,
+    run: (options) => recovery('rolled', options),
   },
 ]

@@ -174,6 +174,18 @@ export class Rig {
     await ended
   }
 
+  /** Tells a worker to end, as a supervisor does, and starts it again when it has. */
+  async roll(instance: string): Promise<void> {
+    const child = this.#running.get(instance)
+    if (child === undefined) throw new Error(`worker ${instance} does not run`)
+    this.#running.delete(instance)
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGTERM')
+    const code = await ended
+    if (code !== 0) this.ownEnds.push(`worker ${instance} was told to end, and ended with ${code}`)
+    this.start(instance)
+  }
+
   /** Ends all workers in good order. */
   async stop(): Promise<void> {
     this.#stopping = true

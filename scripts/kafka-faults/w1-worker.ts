@@ -18,6 +18,8 @@ const { values } = parseArgs({
     session: { type: 'string', default: '2000' },
     commit: { type: 'string', default: '50' },
     guarantee: { type: 'string', default: 'exactly-once' },
+    /** Without a name for its group; `instance` is its place here all the same. */
+    dynamic: { type: 'boolean', default: false },
     /** A failpoint such as `commit.after-outputs`, or `26/sent`, `26/answered` for a request. */
     die: { type: 'string' },
     nth: { type: 'string', default: '1' },
@@ -50,7 +52,7 @@ try {
     telemetry: {
       count: (counter, labels, by = 1) => {
         if (counter === 'commits') committed()
-        else if (counter === 'wipes' || counter === 'restored' || counter === 'commit_failures') say(counter, { ...labels, by })
+        else if (counter === 'wipes' || counter === 'restored' || counter === 'commit_failures' || counter === 'rebalances') say(counter, { ...labels, by })
       },
       event: (event) => {
         if (event.kind === 'restore') return
@@ -68,7 +70,7 @@ try {
     w1.graph,
     { ...world, failpoint },
     {
-      instance: values.instance,
+      ...(values.dynamic ? { membership: 'dynamic' as const } : { instance: values.instance }),
       sessionMs: Number(values.session),
       commitIntervalMs: Number(values.commit),
       guarantee: values.guarantee === 'at-least-once' ? values.guarantee : 'exactly-once',

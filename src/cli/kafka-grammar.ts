@@ -12,6 +12,8 @@ import { DEFAULT_PORT } from './words.ts'
 /** What a `run` line may say. */
 export interface RunWords extends KafkaWords {
   readonly instance?: string
+  readonly dynamic?: boolean
+  readonly session?: string
   readonly dir?: string
   readonly port?: number
   readonly feed?: boolean
@@ -23,7 +25,9 @@ export function addRunOptions(command: Command): Command {
   return kafkaOptions(
     command
       .option('--instance <name>', 'name of this worker among those of the topology; it keeps its tasks over restarts (default: 0)')
-      .option('--dir <folder>', 'where state lies (default: .tidemark/kafka/<topology>/<instance>)')
+      .option('--dynamic', 'be a worker without a name, of which there may be any number; its tasks move when it stops')
+      .option('--session <duration>', 'how long others wait for a worker that is silent or restarts, before they take over (default: 10s)')
+      .option('--dir <folder>', 'where state lies (default: .tidemark/kafka/<topology>/<instance>; the first free one for --dynamic)')
       .addOption(new Option('--port <number>', `first port to try for the views, 0 for any (default: ${DEFAULT_PORT})`).argParser(portOf))
       .option('--feed', "run the topology's feed as well; one worker of all may")
       .option('--once', 'end when everything is applied')
@@ -38,6 +42,7 @@ export function addRun(program: Command): Command {
   examples(command, [
     ['tidemark run topologies/retail --feed', `on ${DEFAULT_BROKERS}, with the feed that plays its sources`],
     ['tidemark run topologies/retail --instance 1 --brokers kafka-1:9092', 'another worker, which takes over a part of the tasks'],
+    ['tidemark run topologies/retail --dynamic', 'one more, without a name'],
   ])
   return command
 }

@@ -12,6 +12,8 @@ import { describeUnless, whyNotStarted } from './shared.ts'
 /** What is promised, the check that tries it, and how much of it. */
 const TRIED: readonly (readonly [promise: string, check: string, times: number, records: number])[] = [
   ['workers that are killed at random lose nothing, repeat nothing and keep their state', 'kills', 4, 6_000],
+  ['workers without names that are killed lose nothing either: their successors end what they left open', 'kills-dynamic', 2, 6_000],
+  ['workers that are restarted one after the other, in good order, are not missed: the group tells nobody else', 'rolling', 2, 400_000],
   ['a worker that dies at any point of a commit, or at any request of it, leaves nothing half done', 'points', 1, 400_000],
   ['records that were removed before they were read stop their task, and no position is reset', 'gap', 1, 2_000],
   ['a source that was deleted and made again is refused, not read on', 'recreated', 1, 2_000],

@@ -8,7 +8,7 @@ import type { SchemaStore } from '../../ports/serde.ts'
 import type { FeedCheck, RunningFeed } from '../../runtime/feed.ts'
 import { jsonText } from '../../server/json.ts'
 import { type Serving, serve } from '../../server/server.ts'
-import { type Running, start } from '../../start.ts'
+import { type Running, type StartOptions, start } from '../../start.ts'
 import { errorData, errorText, exitCodeOf } from '../failure.ts'
 import { picture, plainLine, type Sample, Screen } from '../live.ts'
 import type { Loaded } from '../load.ts'
@@ -35,7 +35,8 @@ export interface DevOptions {
     readonly log: LogDriver
     /** In words. */
     readonly where: string
-    readonly instance: string
+    /** What it is to its group. */
+    readonly member: Pick<StartOptions, 'instance' | 'membership' | 'session'>
     readonly feeds: boolean
     readonly schemas: SchemaStore
   }
@@ -158,7 +159,7 @@ class Session {
       dir: this.#dir,
       telemetry: this.#meter,
       ...(lock === undefined ? {} : { lock }),
-      ...(kafka === undefined ? {} : { log: kafka.log, instance: kafka.instance, schemas: kafka.schemas }),
+      ...(kafka === undefined ? {} : { log: kafka.log, ...kafka.member, schemas: kafka.schemas }),
     })
     this.#running = running
     void running.ended().catch((error: unknown) => this.#ending.fail(error))
@@ -240,7 +241,7 @@ class Session {
   /** Stops what was begun, in the order that loses nothing: who feeds, who reads, who processes. */
   async close(): Promise<void> {
     this.#ending.end()
-    for (const step of [() => this.#feeding, () => this.#feed?.close(), () => this.#serving?.close(), () => this.#running?.close()]) {
+    for (const step of [() => this.#feeding, () => this.#feed?.close(), () => this.#serving?.close(), () => this.#running?.close({ leave: this.#leaves })]) {
       try {
         await step()
       } catch (error) {
@@ -248,6 +249,11 @@ class Session {
       }
     }
     await this.#screen?.end()
+  }
+
+  /** Whether its group need not wait for it. Who is told to end, as supervisors do it, is started again. */
+  get #leaves(): boolean {
+    return this.#ending.by !== 'SIGTERM' || this.#options.kafka?.member.membership === 'dynamic'
   }
 
   /** Says how it ended, and gives the exit code. */
@@ -279,8 +285,10 @@ class Session {
   #whereItGoesOn(): string {
     const feed = this.#feed
     const again = `The next start in ${this.#dir} goes on`
-    if (feed === undefined || this.#fed) return `stopped. ${again} where this one committed.`
-    return `stopped. ${again} at ${feed.done} of ${feed.total} of the feed, and where this one committed.`
+    const group = this.#leaves ? 'It has left its group' : 'It is expected back: its tasks wait for it until its session ends'
+    const rest = this.#options.kafka === undefined ? '' : ` ${group}.`
+    if (feed === undefined || this.#fed) return `stopped. ${again} where this one committed.${rest}`
+    return `stopped. ${again} at ${feed.done} of ${feed.total} of the feed, and where this one committed.${rest}`
   }
 
   #figures(): Readonly<Record<string, unknown>> {

@@ -1,6 +1,12 @@
-/** `tidemark run`: one worker of a topology on Kafka, with its views over HTTP. Sources must exist: "topics apply" makes them. */
+/**
+ * `tidemark run`: one worker of a topology on Kafka, with its views over HTTP. Sources must exist: "topics apply" makes them.
+ *
+ * What stops it says whether it comes back. Told to end (SIGTERM), as supervisors do who start it again, a worker with a name stays a member:
+ * within its session nobody else notices. Interrupted (Ctrl-C, SIGINT) it leaves for good, and others take over at once.
+ */
 import { join } from 'node:path'
 import { codeOf, TidemarkError } from '../../base/errors.ts'
+import { type Duration, durationMs } from '../../base/time.ts'
 import { nodeFs } from '../../drivers/node/index.ts'
 import { schemaCatalogue } from '../../drivers/schemas/index.ts'
 import type { Lock } from '../../ports/fs.ts'
@@ -12,6 +18,8 @@ import type { Shell } from '../shell.ts'
 import { dev } from './dev.ts'
 import { compared, onLog } from './topics.ts'
 
+/** Dynamic workers on one machine. */
+const PLACES_MAX = 1_000
 const INSTANCE = /^[a-zA-Z0-9._-]{1,100}$/
 
 /** @throws TidemarkError when it cannot be started; what happens later is shown, and decides the exit code */
@@ -21,11 +29,14 @@ export async function runOnKafka(
   feed: Readonly<Record<string, string | true | undefined>>,
   shell: Shell,
 ): Promise<number> {
-  const { instance = '0', once = false, json = false, feed: feeds = false, port } = words
+  const { instance = '0', dynamic = false, session, once = false, json = false, feed: feeds = false, port } = words
   if (!INSTANCE.test(instance)) {
     throw new TidemarkError('OPTION_INVALID', `"${instance}" is no name for a worker`, {
       hint: 'Use letters, digits, dots, dashes and underscores.',
     })
+  }
+  if (dynamic && words.instance !== undefined) {
+    throw new TidemarkError('OPTION_INVALID', 'a dynamic worker has no name', { hint: 'Leave out --instance, or --dynamic.' })
   }
   if (feeds && loaded.feed === undefined) {
     throw new TidemarkError('OPTION_INVALID', `topology "${loaded.topology.name}" has no feed`, {
@@ -39,27 +50,55 @@ export async function runOnKafka(
   const log = await kafkaOf(words, shell)
   await requireSources(log, loaded, shell)
   const { name } = loaded.topology
-  const dir = words.dir ?? join('.tidemark', 'kafka', name, instance)
-  const where = `on Kafka at ${brokersOf(words, shell).join(', ')} as instance ${instance}, state in ${dir}`
+  const place = dynamic ? await anyPlace(name, words.dir) : await placeOf(words.dir ?? join(homeOf(name), instance), instance)
+  const { dir } = place
+  const who = dynamic ? 'as a dynamic member' : `as instance ${instance}`
+  const where = `on Kafka at ${brokersOf(words, shell).join(', ')} ${who}, state in ${dir}`
   // Ids of schemas must mean the same to every worker: only what is committed with the code does.
   const schemas = schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
-  const lock = await lockOf(dir, instance)
+  const member = {
+    ...(dynamic ? { membership: 'dynamic' as const } : { instance }),
+    ...(session === undefined ? {} : { session: durationMs(session as Duration, '--session') }),
+  }
   try {
-    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, instance, feeds, schemas } }, shell)
+    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, member, feeds, schemas } }, shell)
   } finally {
-    await lock.release()
+    await place.lock.release()
   }
 }
 
+interface Place {
+  readonly dir: string
+  readonly lock: Lock
+}
+
+function homeOf(topology: string): string {
+  return join('.tidemark', 'kafka', topology)
+}
+
 /** Taken before the group hears of this worker: another one of the same name would be thrown out of it first. */
-async function lockOf(dir: string, instance: string): Promise<Lock> {
+async function placeOf(dir: string, instance: string): Promise<Place> {
   try {
-    return await nodeFs.lock(join(dir, 'worker'))
+    return { dir, lock: await nodeFs.lock(join(dir, 'worker')) }
   } catch (error) {
     if (codeOf(error) !== 'LOG_LOCKED') throw error
     throw new TidemarkError('STORE_LOCKED', `instance "${instance}" runs already, with its state in ${dir}`, {
-      hint: 'Give another worker a name of its own: --instance 1.',
+      hint: 'Give another worker a name of its own: --instance 1. Or none: --dynamic.',
     })
+  }
+}
+
+/** The first folder that no other worker on this machine uses: what one of them left there is restored from, whoever it was. */
+async function anyPlace(topology: string, chosen: string | undefined): Promise<Place> {
+  for (let n = 0; ; n++) {
+    const dir = chosen ?? join(homeOf(topology), `dynamic-${n}`)
+    try {
+      return { dir, lock: await nodeFs.lock(join(dir, 'worker')) }
+    } catch (error) {
+      if (codeOf(error) !== 'LOG_LOCKED') throw error
+      if (chosen === undefined && n < PLACES_MAX) continue
+      throw new TidemarkError('STORE_LOCKED', `another worker has its state in ${dir}`, { hint: 'Give each a folder of its own: --dir.' })
+    }
   }
 }
 
