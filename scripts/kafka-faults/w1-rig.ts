@@ -179,7 +179,7 @@ export class Rig {
     const child = this.#running.get(instance)
     if (child === undefined) throw new Error(`worker ${instance} does not run`)
     this.#running.delete(instance)
-    const ended = new Promise((resolve) => child.once('exit', resolve))
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
     child.kill('SIGTERM')
     const code = await ended
     if (code !== 0) this.ownEnds.push(`worker ${instance} was told to end, and ended with ${code}`)

@@ -52,7 +52,8 @@ try {
     telemetry: {
       count: (counter, labels, by = 1) => {
         if (counter === 'commits') committed()
-        else if (counter === 'wipes' || counter === 'restored' || counter === 'commit_failures' || counter === 'rebalances') say(counter, { ...labels, by })
+        else if (counter === 'wipes' || counter === 'restored' || counter === 'commit_failures' || counter === 'rebalances')
+          say(counter, { ...labels, by })
       },
       event: (event) => {
         if (event.kind === 'restore') return

@@ -46,6 +46,7 @@ export const ERROR_CODES = {
   COMMIT_REJECTED: 'the log refused a commit because its author no longer owns the positions',
   COMMIT_ABORTED: 'the log aborted a transaction',
   COMMIT_IN_DOUBT: 'the outcome of a commit is not known',
+  TRANSACTION_HANGING: 'a transaction in the log is open, and nobody will ever end it',
   OFFSETS_LOST: 'the positions of a group are gone while its state is not',
   MEMBER_LOST: 'a group no longer counts this process among its members',
   MEMBER_REPLACED: 'another process took over the name of a group member',

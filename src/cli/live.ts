@@ -21,6 +21,8 @@ export interface Sample {
   readonly counts: Readonly<Record<'applied' | 'duplicate' | 'stale' | 'gap' | 'parked' | 'dead', number>>
   /** Records that wait in sources and inboxes. */
   readonly lag: number
+  /** Transactions without an end, by their sentences. */
+  readonly hanging: readonly string[]
   readonly restoring: { readonly tasks: number; readonly left: number }
   readonly views: readonly { readonly name: string; readonly freshness: Freshness }[]
   readonly highlights: readonly string[]
@@ -38,7 +40,7 @@ const LABEL = { applied: 'applied', duplicate: 'duplicate', stale: 'stale', gap:
 
 /** One plain line: for pipes, files and logs. */
 export function plainLine(sample: Sample): string {
-  const { elapsedMs, feed, rates, counts, lag, restoring, views } = sample
+  const { elapsedMs, feed, rates, counts, lag, restoring, views, hanging } = sample
   return [
     clockTime(elapsedMs),
     ...(feed === undefined ? [] : [`feed ${feed.done}/${feed.total}`]),
@@ -47,6 +49,7 @@ export function plainLine(sample: Sample): string {
     `out ${Math.round(rates.out)}/s`,
     ...Object.entries(LABEL).map(([name, label]) => `${label} ${counts[name as keyof typeof LABEL]}`),
     `lag ${lag}`,
+    ...hanging.map((sentence) => `HANGING: ${sentence}`),
     ...views.map(({ name, freshness }) => `${name} ${freshnessText(freshness)}`),
   ].join('  ')
 }
@@ -65,6 +68,7 @@ export function picture(sample: Sample, size: { readonly columns: number; readon
       .join('   ')}`,
     '',
     ...table(views.map(({ name, freshness }) => [`  ${name}`, freshnessColored(freshness, color)])),
+    ...block(sample.hanging.flatMap((sentence) => wrapped(sentence, width)).map(color.bad)),
     ...block(sample.highlights.map(color.faint)),
     ...block(problemLines(sample.problems).map(color.warn)),
     ...block(sample.notices.slice(-4).flatMap(({ kind, text }) => wrapped(text, width).map(kind === 'failure' ? color.bad : color.warn))),

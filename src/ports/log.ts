@@ -200,6 +200,20 @@ export interface PlainWriter {
   close(): Promise<void>
 }
 
+/** An open transaction whose end nobody will ever write: what reads only what is decided waits at it for good. */
+export interface HangingTransaction {
+  readonly partition: PartitionName
+  /** Of its first record in this partition. */
+  readonly offset: number
+  readonly producerId: number
+  readonly producerEpoch: number
+  /**
+   * The id of its writer. Without one, the log shows this user nothing of the producer: then it hangs for sure only when it has been there for
+   * longer than any transaction may be open.
+   */
+  readonly writer: string | undefined
+}
+
 /** What a driver does and does not do, read by the log suite. A feature that is missing names the reason. */
 export interface LogManifest {
   readonly name: string
@@ -209,6 +223,8 @@ export interface LogManifest {
   readonly compaction: true | string
   /** Survives the end of its process. */
   readonly durable: true | string
+  /** Tells transactions that were left without an end, or why there cannot be any. */
+  readonly hanging: true | string
 }
 
 export interface Log {
@@ -233,6 +249,11 @@ export interface Log {
   plainWriter(): Promise<PlainWriter>
   /** Ends open transactions of writers whose id starts with `prefix`, but for the `live` ones: they belong to dead members. */
   fence(prefix: string, live: ReadonlySet<string>): Promise<void>
+  /**
+   * Transactions that hang in some partitions, and among the positions of a group. One that is open, however long, or that is being ended, is
+   * none of them. None where the manifest says that there are none.
+   */
+  hanging(partitions: readonly PartitionName[], group: string): Promise<readonly HangingTransaction[]>
   /**
    * Commits positions outside a transaction (at-least-once).
    * @throws TidemarkError COMMIT_REJECTED when the identity is not current

@@ -97,6 +97,11 @@ export class App {
     return this.#worker.given
   }
 
+  /** Transactions without an end that hold up what this application reads or writes, each as the error that says so. */
+  get hanging(): readonly TidemarkError[] {
+    return this.#worker.hanging
+  }
+
   /** Records that are in the sources and inboxes and not committed yet, as far as this worker knows. */
   lag(): number {
     let lag = 0

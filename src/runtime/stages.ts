@@ -5,7 +5,7 @@ import { sha256Hex128 } from '../base/sha256.ts'
 import { groupOf, inboxTopic } from '../plan/naming.ts'
 import type { Plan, PlanFacts, StagePlan } from '../plan/plan.ts'
 import { type TaskPlan, tasksOf } from '../plan/tasks.ts'
-import { partitionName, type TopicDescription, type TopicSpec } from '../ports/log.ts'
+import { type PartitionName, partitionName, type TopicDescription, type TopicSpec } from '../ports/log.ts'
 import { type Node, storeOf } from '../topology/node.ts'
 import { entryOf } from './entry.ts'
 import { type Codecs, codecsOf } from './flavours.ts'
@@ -92,6 +92,18 @@ export class Stages {
     const described = this.#topics.get(topic)
     if (described === undefined) throw new TidemarkError('TOPIC_UNKNOWN', `topic "${topic}" is not in the plan`)
     return described.partitions
+  }
+
+  /** Where the application reads, and where it writes what must be decided to be read. */
+  get partitions(): { readonly inputs: PartitionName[]; readonly written: PartitionName[] } {
+    const inputs = this.tasks.flatMap((task) => task.inputs.map(({ topic }) => partitionName(topic, task.partition)))
+    const changelogs = this.tasks.flatMap(({ stage, partition }) =>
+      stage.changelog === undefined ? [] : [partitionName(stage.changelog, partition)],
+    )
+    const outputs = this.plan.topics
+      .filter(({ role }) => role === 'sink' || role === 'state')
+      .flatMap(({ name }) => Array.from({ length: this.partitionsOf(name) }, (_, number) => partitionName(name, number)))
+    return { inputs, written: [...changelogs, ...outputs] }
   }
 
   node(step: string): Node {

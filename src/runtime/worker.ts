@@ -19,6 +19,7 @@ import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
 import { Openings } from './openings.ts'
 import type { Stages } from './stages.ts'
+import { Stalls } from './stalls.ts'
 import { report } from './tally.ts'
 import type { Task, TaskCommit, TaskStatus } from './task.ts'
 import type { RuntimeOptions, World } from './world.ts'
@@ -54,6 +55,7 @@ export class Worker {
   readonly #protocol: CommitProtocol
   readonly #tasks = new Map<string, Task>()
   readonly #openings: Openings
+  readonly #stalls: Stalls
   readonly #halted = new Set<string>()
   #mine: readonly TaskPlan[] = []
   #membership: Membership | undefined
@@ -96,6 +98,13 @@ export class Worker {
       onFinal: (error) => this.#break(error),
       onEnd: () => this.#bell.ring(),
     })
+    this.#stalls = new Stalls({
+      world,
+      group: groupOf(app),
+      writer: this.name,
+      ...stages.partitions,
+      onOwn: (error) => this.#break(error),
+    })
     this.life = new Lifecycle<WorkerStatus>(`worker ${this.name}`, 'joining', TRANSITIONS, (state) =>
       world.telemetry.event({ kind: 'worker', worker: this.name, state }),
     )
@@ -111,6 +120,11 @@ export class Worker {
       name,
       state: this.#halted.has(name) ? 'halted' : (this.#tasks.get(name)?.life.state ?? 'restoring'),
     }))
+  }
+
+  /** Transactions without an end that hold up what its application reads or writes. */
+  get hanging(): readonly TidemarkError[] {
+    return this.#stalls.hanging
   }
 
   /** Whether the group has given it its tasks and all of them run, or have halted. */
@@ -152,6 +166,7 @@ export class Worker {
         onAnswer: () => this.#bell.ring(),
       })
       this.#membership = await this.#join()
+      void this.#stalls.run(this.#stop.signal).catch((error: unknown) => this.#break(error))
       while (!this.#stop.signal.aborted) await this.#turn()
       await this.#drain()
       this.life.to('closed')

@@ -80,6 +80,7 @@ const sample: Sample = {
   rates: { in: 1_234.4, out: 99 },
   counts: { applied: 12_345, duplicate: 2, stale: 0, gap: 1, parked: 0, dead: 3 },
   lag: 7,
+  hanging: [],
   restoring: { tasks: 0, left: 0 },
   views: [
     { name: 'demand', freshness: { state: 'fresh', ageMs: 120, asOf: 'a/0@1' } },

@@ -241,7 +241,12 @@ class Session {
   /** Stops what was begun, in the order that loses nothing: who feeds, who reads, who processes. */
   async close(): Promise<void> {
     this.#ending.end()
-    for (const step of [() => this.#feeding, () => this.#feed?.close(), () => this.#serving?.close(), () => this.#running?.close({ leave: this.#leaves })]) {
+    for (const step of [
+      () => this.#feeding,
+      () => this.#feed?.close(),
+      () => this.#serving?.close(),
+      () => this.#running?.close({ leave: this.#leaves }),
+    ]) {
       try {
         await step()
       } catch (error) {
@@ -357,6 +362,7 @@ class Session {
       rates: this.#meter.rates(now),
       counts: this.#counts(),
       lag: app.lag(),
+      hanging: app.hanging.map(({ message }) => message),
       restoring: this.#meter.restoring,
       views: app.views.map((name) => ({ name, freshness: app.view(name).freshness().projection })),
       highlights: this.#feed?.highlights() ?? [],

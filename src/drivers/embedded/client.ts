@@ -5,6 +5,7 @@
 import type { Clock } from '../../ports/clock.ts'
 import type {
   GroupPositions,
+  HangingTransaction,
   Isolation,
   JoinOptions,
   Log,
@@ -32,6 +33,7 @@ export const EMBEDDED_MANIFEST: LogManifest = {
   trim: true,
   compaction: true,
   durable: true,
+  hanging: 'one record of the journal ends a transaction in all its partitions',
 }
 
 interface Closing {
@@ -114,6 +116,10 @@ export class EmbeddedClient implements Log {
   async commitPositions(positions: GroupPositions): Promise<void> {
     this.live()
     await this.broker.decisions.positions(positions)
+  }
+
+  hanging(): Promise<readonly HangingTransaction[]> {
+    return Promise.resolve([])
   }
 
   async trim(partition: PartitionName, before: number): Promise<void> {

@@ -1,6 +1,7 @@
 /** One client of a cluster: the port, and everything that ends with this client. */
 import type {
   GroupPositions,
+  HangingTransaction,
   Isolation,
   JoinOptions,
   Log,
@@ -17,9 +18,11 @@ import type {
 } from '../../ports/log.ts'
 import type { Codecs, Limits } from '../../ports/record-batch/index.ts'
 import type { Cluster, Purpose } from './cluster.ts'
+import { Endings } from './endings.ts'
 import { closedError } from './failures.ts'
 import { fenceWriters } from './fence.ts'
 import { KafkaMembership } from './group.ts'
+import { hangingTransactions } from './hanging.ts'
 import { offsetsAt, trim } from './offsets.ts'
 import { commitPositions, committedPositions } from './positions.ts'
 import { KafkaReader } from './reader.ts'
@@ -33,6 +36,7 @@ export const KAFKA_MANIFEST: LogManifest = {
   trim: true,
   compaction: true,
   durable: true,
+  hanging: true,
 }
 
 export interface ClientOptions {
@@ -53,6 +57,7 @@ export class KafkaClient implements Log {
   private readonly cluster: Cluster
   private readonly memberships = new Set<Membership>()
   private readonly open = new Set<Closing>()
+  private readonly endings = new Endings()
   /** Sockets of readers that are closed, for the next one. */
   private readonly idle: Purpose[] = []
   private purposes = 0
@@ -113,9 +118,10 @@ export class KafkaClient implements Log {
 
   async writer(id: string): Promise<Writer> {
     this.live()
-    const { cluster, codecs, transactionMs } = this.options
+    const { cluster, endings } = this
+    const { codecs, transactionMs } = this.options
     const onClose = (closed: Closing): void => void this.open.delete(closed)
-    return await this.keep(await KafkaWriter.open({ cluster, codecs, id, transactionMs, onClose }))
+    return await this.keep(await KafkaWriter.open({ cluster, codecs, id, transactionMs, endings, onClose }))
   }
 
   async plainWriter(): Promise<PlainWriter> {
@@ -127,6 +133,15 @@ export class KafkaClient implements Log {
   async fence(prefix: string, live: ReadonlySet<string>): Promise<void> {
     this.live()
     await fenceWriters(this.cluster, prefix, live, this.options.transactionMs)
+  }
+
+  async hanging(partitions: readonly PartitionName[], group: string): Promise<readonly HangingTransaction[]> {
+    this.live()
+    const found = await hangingTransactions(this.cluster, partitions, group)
+    const asked = new Set(partitions)
+    for (const each of found)
+      if (each.writer !== undefined) this.endings.leave(each.writer, each, asked.has(each.partition) ? undefined : group)
+    return found
   }
 
   async commitPositions(positions: GroupPositions): Promise<void> {

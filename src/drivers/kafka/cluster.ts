@@ -54,6 +54,8 @@ const GONE_MS = 5_000
 export class Cluster {
   readonly clock: Clock
   readonly random: Random
+  /** Goes up whenever a socket or a coordinator is lost: since then a broker may have been started again, or another does its work. */
+  upsets = 0
   private readonly options: ClusterOptions
   private nodes = new Map<number, BrokerAddress>()
   private readonly lanes = new Map<string, Lane>()
@@ -70,7 +72,7 @@ export class Cluster {
   private protocol: 1 | 2 | undefined
 
   constructor(options: ClusterOptions) {
-    this.options = options
+    this.options = { ...options, link: { ...options.link, onClose: () => void this.upsets++ } }
     this.clock = options.clock
     this.random = options.random
   }
@@ -355,6 +357,7 @@ export class Cluster {
   }
 
   forgetCoordinator(kind: CoordinatorKind, key: string): void {
+    this.upsets++
     this.coordinators.delete(`${kind.keyType} ${key}`)
   }
 

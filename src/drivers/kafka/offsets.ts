@@ -4,24 +4,12 @@
  */
 import { TidemarkError } from '../../base/errors.ts'
 import { type OffsetAt, type PartitionName, type Positions, partitionName, topicPartition } from '../../ports/log.ts'
-import { type Cluster, PATIENCE_MS, type PartitionLeader } from './cluster.ts'
-import { isMoved, LinkLost, topicError, unreachable } from './failures.ts'
+import type { Cluster } from './cluster.ts'
+import { askLeaders } from './leaders.ts'
 import { deleteRecords } from './wire/delete-records.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { EARLIEST, LATEST, listOffsets } from './wire/list-offsets.ts'
 import { READ_COMMITTED, READ_UNCOMMITTED } from './wire/parts.ts'
-
-interface Asked {
-  readonly name: PartitionName
-  readonly topic: string
-  readonly partition: number
-  readonly leader: PartitionLeader
-}
-interface Answered {
-  readonly name: PartitionName
-  readonly error: number
-  readonly value: number
-}
 
 /** @throws TidemarkError TOPIC_UNKNOWN, NOT_AUTHORIZED, BROKER_UNREACHABLE, BROKER_ERROR */
 export async function offsetsAt(cluster: Cluster, partitions: readonly PartitionName[], at: OffsetAt): Promise<Positions> {
@@ -62,51 +50,4 @@ function undecided(name: PartitionName, before: number, stable: number): Tidemar
   return new TidemarkError('OPTION_INVALID', `partition ${name} cannot be trimmed to what is not decided yet`, {
     detail: `It is decided up to offset ${stable}; ${before} was asked for.`,
   })
-}
-
-/** Asks the leader of each partition, and the next one where it moved. */
-async function askLeaders(
-  cluster: Cluster,
-  names: readonly PartitionName[],
-  doing: string,
-  right: string,
-  call: (node: number, asked: readonly Asked[]) => Promise<Answered[]>,
-): Promise<Map<PartitionName, number>> {
-  const until = cluster.clock.mono() + PATIENCE_MS
-  const found = new Map<PartitionName, number>()
-  let open = [...new Set(names)]
-  for (let attempt = 0; open.length > 0; attempt++) {
-    cluster.live()
-    await cluster.know(open)
-    const asked = open.map((name): Asked => {
-      const { topic, partition } = topicPartition(name)
-      return { name, topic, partition, leader: cluster.leader(topic, partition) as PartitionLeader }
-    })
-    const lost: unknown[] = []
-    const moved = new Map<PartitionName, number>()
-    await Promise.all(
-      [...Map.groupBy(asked, ({ leader }) => leader.node)].map(async ([node, of]) => {
-        try {
-          for (const { name, error, value } of await call(node, of)) {
-            if (error === E.NONE) found.set(name, value)
-            else if (isMoved(error) || error === E.REQUEST_TIMED_OUT) moved.set(name, error)
-            else throw topicError(doing, right, topicPartition(name).topic, error)
-          }
-        } catch (error) {
-          if (!(error instanceof LinkLost)) throw error
-          lost.push(error)
-        }
-      }),
-    )
-    open = open.filter((name) => !found.has(name))
-    const first = open[0]
-    if (first === undefined) break
-    if (cluster.clock.mono() >= until) {
-      if (moved.has(first)) throw topicError(doing, right, topicPartition(first).topic, moved.get(first) as number)
-      throw unreachable(`${doing} ${first}`, 'the leader of the partition', lost[0])
-    }
-    await cluster.pause(attempt)
-    await cluster.refresh(open.map((name) => topicPartition(name).topic))
-  }
-  return found
 }

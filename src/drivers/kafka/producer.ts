@@ -37,6 +37,8 @@ export interface ProducerOptions {
   readonly version: number
   /** As whom a partition's batches are sent from now on; asked for again after the partition failed. */
   readonly session: () => Session | Promise<Session>
+  /** Called before a partition's first batch in a transaction, where something was lost since the last time: whether it may be written to. */
+  readonly admit?: (partitions: readonly PartitionName[]) => Promise<void>
   /** Called before the first batch of a partition in a transaction; without it partitions need no introduction. */
   readonly introduce?: (partitions: readonly PartitionName[]) => Promise<void>
   /** A partition failed for good: what was appended to it and not acknowledged is rejected with this error. */
@@ -59,6 +61,10 @@ interface Track {
   /** The sequence of the next record that is stamped. */
   sequence: number
   introduced: boolean
+  /** Something was sent in this transaction. */
+  begun: boolean
+  /** How much the cluster had lost when the partition was admitted. */
+  admittedAt: number
   /** Not acknowledged, in order. */
   readonly pending: Outgoing[]
   onWire: number
@@ -120,6 +126,7 @@ export class Producer {
   begin(sessionChanged: boolean): void {
     for (const track of this.tracks.values()) {
       track.introduced = false
+      track.begun = false
       if (!sessionChanged) continue
       track.session = undefined
       track.sequence = 0
@@ -147,7 +154,17 @@ export class Producer {
     let track = this.tracks.get(name)
     if (track === undefined) {
       const { topic, partition } = topicPartition(name)
-      const fresh = { onWire: 0, recovering: false, preparing: false, failures: 0, failingSince: 0, moved: false, knownAs: -1 }
+      const fresh = {
+        begun: false,
+        admittedAt: -1,
+        onWire: 0,
+        recovering: false,
+        preparing: false,
+        failures: 0,
+        failingSince: 0,
+        moved: false,
+        knownAs: -1,
+      }
       track = { name, topic, partition, session: undefined, sequence: 0, introduced: false, pending: [], ...fresh }
       this.tracks.set(name, track)
     }
@@ -169,12 +186,16 @@ export class Producer {
   private pump(): void {
     const ready: Track[] = []
     const strangers: Track[] = []
+    const unsure: Track[] = []
+    const { upsets } = this.options.cluster
     for (const track of this.tracks.values()) {
       if (track.pending.length === 0 || track.recovering || track.preparing || isFull(track)) continue
       if (track.session === undefined || this.node(track) === undefined) this.prepare(track)
+      else if (this.options.admit !== undefined && !track.begun && track.admittedAt !== upsets) unsure.push(track)
       else if (this.options.introduce !== undefined && !track.introduced) strangers.push(track)
       else ready.push(track)
     }
+    if (unsure.length > 0) this.admit(unsure, upsets)
     if (strangers.length > 0) this.introduce(strangers)
     for (let round = ready; round.length > 0; ) {
       const byNode = new Map<number, { track: Track; out: Outgoing }[]>()
@@ -212,6 +233,7 @@ export class Producer {
         stampBatch(out.batch, { producerId, producerEpoch, baseSequence: track.sequence, transactional: transactionalId !== null }, codecs)
         track.sequence = (track.sequence + out.batch.count) % SEQUENCES
         out.stamped = true
+        track.begun = true
       }
       out.onWire = true
       track.onWire++
@@ -310,6 +332,16 @@ export class Producer {
         await cluster.refresh([track.topic])
       }
     })
+  }
+
+  private admit(tracks: readonly Track[], upsets: number): void {
+    const admitted = this.options.admit?.(tracks.map(({ name }) => name)) as Promise<void>
+    for (const track of tracks) {
+      this.hold(track, async () => {
+        await admitted
+        track.admittedAt = upsets
+      })
+    }
   }
 
   private introduce(tracks: readonly Track[]): void {

@@ -52,11 +52,13 @@ export interface TransactionsOptions {
 
 /**
  * Fences every earlier holder of a transactional id and ends the transaction that it left open.
+ * @param look called while the coordinator still knows how the last transaction ended, or is about to end
  * @throws TidemarkError NOT_AUTHORIZED, BROKER_UNREACHABLE, BROKER_ERROR, LOG_CLOSED
  */
-export async function openSession(cluster: Cluster, id: string, timeoutMs: number): Promise<Session> {
+export async function openSession(cluster: Cluster, id: string, timeoutMs: number, look?: () => Promise<void>): Promise<Session> {
   const until = cluster.clock.mono() + OPEN_MS
   for (let attempt = 0; ; attempt++) {
+    await look?.()
     const { error, producerId, producerEpoch } = await cluster
       .askCoordinator(TRANSACTION, id, {
         api: initProducerId,
@@ -92,7 +94,7 @@ export class Transactions {
     return answerMsOf(this.options.timeoutMs)
   }
 
-  /** Protocol 1: tells the coordinator which partitions take part, before anything is written to them. */
+  /** Protocol 1, before anything is written to them, and to end once more what hangs: tells the coordinator which partitions take part. */
   async addPartitions(session: Session, names: readonly PartitionName[]): Promise<void> {
     const { cluster, id } = this.options
     const topics = [...Map.groupBy(names.map(topicPartition), ({ topic }) => topic)].map(([topic, of]) => ({
@@ -112,6 +114,21 @@ export class Transactions {
     })
   }
 
+  /** Protocol 1, and to end once more what hangs: tells the coordinator that positions of a group take part. */
+  async addGroup(session: Session, group: string): Promise<void> {
+    const { cluster, id } = this.options
+    await this.busy(async () => {
+      const answer = await cluster.askCoordinator(TRANSACTION, id, {
+        api: addOffsetsToTxn,
+        request: { transactionalId: id, ...session, groupId: group },
+        errorOf: (each) => each.error,
+        again: true,
+        timeoutMs: this.timeoutMs,
+      })
+      return answer.error
+    })
+  }
+
   /**
    * Adds positions of a group to the transaction.
    * @returns undefined, or how the transaction must end: `rejected` when the group does not count the author among its members
@@ -123,19 +140,7 @@ export class Transactions {
     const { cluster, id, protocol } = this.options
     const { group, identity } = positions
     try {
-      if (protocol === 1) {
-        await this.busy(async () => {
-          const request = { transactionalId: id, ...session, groupId: group }
-          const answer = await cluster.askCoordinator(TRANSACTION, id, {
-            api: addOffsetsToTxn,
-            request,
-            errorOf: (each) => each.error,
-            again: true,
-            timeoutMs: this.timeoutMs,
-          })
-          return answer.error
-        })
-      }
+      if (protocol === 1) await this.addGroup(session, group)
       let refused = await this.commitOffsets(session, positions)
       const until = cluster.clock.mono() + DECISION_MS
       for (let attempt = 0; refused.error === E.CONCURRENT_TRANSACTIONS && cluster.clock.mono() < until; attempt++) {

@@ -24,6 +24,8 @@ export interface LinkOptions {
   readonly sasl: Readonly<Record<string, unknown>> | undefined
   /** How long a connection may take to come about, ms. */
   readonly connectMs: number
+  /** Called whenever a socket is gone. */
+  readonly onClose?: () => void
 }
 
 export interface BrokerAddress {
@@ -163,7 +165,10 @@ class Link {
     this.connection = connection
     this.options = options
     this.broker = broker
-    connection.socket.once('close', () => this.end(new Error('the socket was closed')))
+    connection.socket.once('close', () => {
+      this.end(new Error('the socket was closed'))
+      options.onClose?.()
+    })
   }
 
   static async open(address: BrokerAddress, options: LinkOptions): Promise<Link> {

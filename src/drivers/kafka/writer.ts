@@ -6,6 +6,7 @@ import type { TidemarkError } from '../../base/errors.ts'
 import type { CommitOutcome, GroupPositions, PartitionName, PlainWriter, Writer } from '../../ports/log.ts'
 import type { Codecs, EncodedBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
+import type { Endings } from './endings.ts'
 import { brokerError, closedError, missingRight } from './failures.ts'
 import { type Appended, Producer, type Session } from './producer.ts'
 import { answerMsOf, openSession, Transactions } from './transactions.ts'
@@ -25,12 +26,15 @@ export interface WriterOptions {
   readonly codecs: Codecs
   readonly id: string
   readonly transactionMs: number
+  /** What this client knows of how transactions ended. */
+  readonly endings: Endings
   readonly onClose: (writer: KafkaWriter) => void
 }
 
 export class KafkaWriter implements Writer {
   readonly id: string
   private readonly options: WriterOptions
+  private readonly protocol: 1 | 2
   private readonly transactions: Transactions
   private readonly producer: Producer
   private session: Session
@@ -40,12 +44,13 @@ export class KafkaWriter implements Writer {
   private death: Death | undefined
   private closed = false
 
-  private constructor(options: WriterOptions, protocol: 1 | 2, session: Session) {
-    const { cluster, codecs, id, transactionMs } = options
+  private constructor(options: WriterOptions, protocol: 1 | 2, transactions: Transactions, session: Session) {
+    const { cluster, codecs, id, transactionMs, endings } = options
     this.id = id
     this.options = options
+    this.protocol = protocol
     this.session = session
-    this.transactions = new Transactions({ cluster, id, timeoutMs: transactionMs, protocol })
+    this.transactions = transactions
     this.producer = new Producer({
       cluster,
       codecs,
@@ -53,6 +58,7 @@ export class KafkaWriter implements Writer {
       answerMs: answerMsOf(transactionMs),
       version: PRODUCE_VERSION[protocol],
       session: () => this.session,
+      admit: (names) => endings.require(cluster, id, this.session, names),
       ...(protocol === 1 ? { introduce: (names: readonly PartitionName[]) => this.transactions.addPartitions(this.session, names) } : {}),
       onFailed: (error) => this.die({ kind: error.code === 'WRITER_FENCED' ? 'fenced' : 'aborted', error }),
     })
@@ -60,9 +66,11 @@ export class KafkaWriter implements Writer {
 
   /** @throws TidemarkError NOT_AUTHORIZED, BROKER_UNREACHABLE, BROKER_ERROR, OPTION_INVALID, LOG_CLOSED */
   static async open(options: WriterOptions): Promise<KafkaWriter> {
-    const { cluster, id, transactionMs } = options
-    const session = await openSession(cluster, id, transactionMs)
-    return new KafkaWriter(options, await cluster.transactionProtocol(), session)
+    const { cluster, id, transactionMs, endings } = options
+    const protocol = await cluster.transactionProtocol()
+    const transactions = new Transactions({ cluster, id, timeoutMs: transactionMs, protocol })
+    const session = await openSession(cluster, id, transactionMs, protocol === 2 ? () => endings.look(cluster, id) : undefined)
+    return new KafkaWriter(options, protocol, transactions, await endings.mend(cluster, transactions, id, session))
   }
 
   /** Not `async`: batches of a partition are sent in the order of the calls. */
@@ -101,7 +109,7 @@ export class KafkaWriter implements Writer {
       this.die(ended)
       return await this.dead()
     }
-    this.next(ended.session)
+    this.next(ended.session, 'commit')
     return { kind: 'committed' }
   }
 
@@ -118,7 +126,7 @@ export class KafkaWriter implements Writer {
       if (!this.open) return
       const ended = await this.transactions.end(this.session, false)
       if (ended.kind === 'ended') {
-        this.next(ended.session)
+        this.next(ended.session, 'abort')
         return
       }
       this.die(ended)
@@ -139,7 +147,8 @@ export class KafkaWriter implements Writer {
   }
 
   /** Another transaction begins. */
-  private next(session: Session): void {
+  private next(session: Session, how: 'commit' | 'abort'): void {
+    if (this.protocol === 2) this.options.endings.note(this.id, this.session, how)
     const changed = session.producerId !== this.session.producerId || session.producerEpoch !== this.session.producerEpoch
     this.session = session
     this.open = false

@@ -74,6 +74,7 @@ export function remoteLog(log: Log, link: Link): Log {
     writer: async (id) => new RemoteWriter(log, await call('writer', () => log.writer(id)), link),
     plainWriter: async () => new RemotePlainWriter(await call('plainWriter', () => log.plainWriter()), link),
     fence: (prefix, live) => call('fence', () => log.fence(prefix, live)),
+    hanging: (partitions, group) => call('hanging', () => log.hanging(partitions, group)),
     commitPositions: (positions) => call('commitPositions', () => log.commitPositions(positions)),
     trim: (partition, before) => call('trim', () => log.trim(partition, before)),
     close: () => log.close(),
