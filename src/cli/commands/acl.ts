@@ -65,7 +65,12 @@ export function rightsOf(app: string, topics: readonly TopicPlan[]): Right[] {
     ...topics
       .filter(({ name, role }) => (role === 'sink' || role === 'state') && !name.startsWith(own))
       .map(({ name, role }) =>
-        literal(name, ['WRITE', 'DESCRIBE_CONFIGS'], role === 'sink' ? 'what it publishes' : 'rows that it publishes'),
+        literal(
+          name,
+          // Without the right to read it works, and does not see what a transaction of its own left open there.
+          ['READ', 'WRITE', 'DESCRIBE_CONFIGS'],
+          `${role === 'sink' ? 'what it publishes' : 'rows that it publishes'}; READ to see that no transaction hangs there`,
+        ),
       ),
     { resource: 'group', name: groupOf(app), pattern: 'literal', operations: ['READ'], why: 'its workers, and how far they are' },
     { resource: 'group', name: own, pattern: 'prefixed', operations: ['READ'], why: 'a projection that is made again beside the live one' },

@@ -38,6 +38,10 @@ export async function runOnKafka(
   if (dynamic && words.instance !== undefined) {
     throw new TidemarkError('OPTION_INVALID', 'a dynamic worker has no name', { hint: 'Leave out --instance, or --dynamic.' })
   }
+  const member = {
+    ...(dynamic ? { membership: 'dynamic' as const } : { instance }),
+    ...(session === undefined ? {} : { session: durationMs(session as Duration, '--session') }),
+  }
   if (feeds && loaded.feed === undefined) {
     throw new TidemarkError('OPTION_INVALID', `topology "${loaded.topology.name}" has no feed`, {
       hint: 'Leave out --feed: its sources are others’.',
@@ -56,10 +60,6 @@ export async function runOnKafka(
   const where = `on Kafka at ${brokersOf(words, shell).join(', ')} ${who}, state in ${dir}`
   // Ids of schemas must mean the same to every worker: only what is committed with the code does.
   const schemas = schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
-  const member = {
-    ...(dynamic ? { membership: 'dynamic' as const } : { instance }),
-    ...(session === undefined ? {} : { session: durationMs(session as Duration, '--session') }),
-  }
   try {
     return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, member, feeds, schemas } }, shell)
   } finally {
