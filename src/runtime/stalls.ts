@@ -56,6 +56,17 @@ export class Stalls {
     return [...this.#found.values()]
   }
 
+  /**
+   * Whether a transaction of this worker's own hangs, so that its writer is to be opened once more. To be asked when that was just opened: all
+   * that it ever began has ended by then, but for what the log lost.
+   */
+  async left(): Promise<boolean> {
+    const { world, group, inputs, written, writer } = this.#parts
+    if (world.log.manifest.hanging !== true) return false
+    const hanging = await world.log.hanging([...new Set([...inputs, ...written])], group)
+    return hanging.some((each) => each.writer === writer)
+  }
+
   /** Looks until it is told to stop. Never rejects for a log that does not answer: others notice that. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#parts.world

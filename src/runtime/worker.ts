@@ -557,7 +557,23 @@ export class Worker {
   /** A fresh epoch: fences this worker's earlier life and ends the transaction it left open. */
   async #openWriter(): Promise<void> {
     const { log } = this.#world
-    this.#writer = this.#options.guarantee === 'exactly-once' ? await log.writer(this.name) : await log.plainWriter()
+    if (this.#options.guarantee === 'at-least-once') {
+      this.#writer = await log.plainWriter()
+      return
+    }
+    const writer = await log.writer(this.name)
+    try {
+      if (!(await this.#stalls.left())) {
+        this.#writer = writer
+        return
+      }
+    } catch (error) {
+      await writer.close().catch(() => {})
+      throw error
+    }
+    // What the log lost of the ends of our transactions is known by now, and the next writer makes up for it where it can.
+    await writer.close()
+    this.#writer = await log.writer(this.name)
   }
 
   async #closeWriter(): Promise<void> {

@@ -71,6 +71,16 @@ test('a partition that stands still for longer than any transaction of ours is a
   expect(own).toEqual([error])
 })
 
+test('a writer that was just opened is opened once more when something of its own hangs, and for nobody else', async () => {
+  const { answers, asked, stalls } = watched()
+  expect(await stalls.left()).toBe(false)
+  answers.hanging = [{ ...HANGS, writer: 'app-worker/1' }]
+  expect(await stalls.left()).toBe(false)
+  answers.hanging = [HANGS]
+  expect(await stalls.left()).toBe(true)
+  expect(asked[0]).toEqual(['in/0', 'out/1'])
+})
+
 test('one that only takes long is not told', async () => {
   const { asked, events, stalls, pass } = watched()
   await pass(10 * STALL_MS)
