@@ -129,6 +129,12 @@ describe('the live display', () => {
     ])
   })
 
+  test('says what hangs, in the line and in the picture', () => {
+    const hanging = ['a transaction without an end holds up out/1']
+    expect(plainLine({ ...sample, hanging })).toContain('  HANGING: a transaction without an end holds up out/1  ')
+    expect(picture({ ...sample, hanging }, { columns: 100, rows: 40 }, PLAIN)).toContain('  a transaction without an end holds up out/1')
+  })
+
   test('fits the terminal, however small that is', () => {
     for (const size of [
       { columns: 20, rows: 5 },
