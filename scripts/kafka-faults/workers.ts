@@ -80,7 +80,8 @@ export class Workers {
   async replace(slot: number, frozenMs: number): Promise<number | null> {
     const old = this.#running.get(slot) as ChildProcess
     this.#told.add(old)
-    const other = this.#spawn(slot, undefined, `${slot}-other`)
+    // In a folder of its own: the frozen one still has the lock of its.
+    const other = this.#spawn(slot, undefined, `${slot}-other-${this.starts}`)
     this.#running.set(slot, other)
     await new Promise((resolve) => setTimeout(resolve, frozenMs))
     const ended = new Promise<number | null>((resolve) => old.once('exit', (code) => resolve(code)))

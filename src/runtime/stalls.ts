@@ -64,7 +64,9 @@ export class Stalls {
     const { world, group, inputs, written, writer } = this.#parts
     if (world.log.manifest.hanging !== true) return false
     const hanging = await world.log.hanging([...new Set([...inputs, ...written])], group)
-    return hanging.some((each) => each.writer === writer)
+    const own = hanging.filter((each) => each.writer === writer)
+    for (const each of own) world.telemetry.event({ kind: 'warning', error: hangs(each, { sinceWall: world.clock.now(), ageMs: 0 }) })
+    return own.length > 0
   }
 
   /** Looks until it is told to stop. Never rejects for a log that does not answer: others notice that. */

@@ -72,12 +72,12 @@ test('a partition that stands still for longer than any transaction of ours is a
 })
 
 test('a writer that was just opened is opened once more when something of its own hangs, and for nobody else', async () => {
-  const { answers, asked, stalls } = watched()
+  const { answers, asked, events, stalls } = watched()
   expect(await stalls.left()).toBe(false)
   answers.hanging = [{ ...HANGS, writer: 'app-worker/1' }]
-  expect(await stalls.left()).toBe(false)
+  expect([await stalls.left(), events]).toEqual([false, []])
   answers.hanging = [HANGS]
-  expect(await stalls.left()).toBe(true)
+  expect([await stalls.left(), events]).toMatchObject([true, [{ kind: 'warning', error: { code: 'TRANSACTION_HANGING' } }]])
   expect(asked[0]).toEqual(['in/0', 'out/1'])
 })
 
