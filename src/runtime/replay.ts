@@ -239,7 +239,7 @@ function failing<T>(work: () => T): T {
 
 /** State and positions only: outputs were written by the run that is being repeated. */
 async function commitTask(stages: Stages, task: Task, writer: Writer, world: World): Promise<void> {
-  const sealed = { ...failing(() => task.seal(world.clock.now())), outputs: [] }
+  const sealed = { ...failing(() => task.seal(world.clock.now(), () => undefined)), outputs: [] }
   const run: CommitRun = {
     log: world.log,
     clock: world.clock,

@@ -18,6 +18,7 @@ import { backoffMs, isFinal, TaskStopped } from './failure.ts'
 import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
 import { Openings } from './openings.ts'
+import { Soundings } from './soundings.ts'
 import type { Stages } from './stages.ts'
 import { report } from './tally.ts'
 import type { Task, TaskCommit, TaskStatus } from './task.ts'
@@ -54,6 +55,7 @@ export class Worker {
   readonly #protocol: CommitProtocol
   readonly #tasks = new Map<string, Task>()
   readonly #openings: Openings
+  readonly #soundings: Soundings
   readonly #halted = new Set<string>()
   #mine: readonly TaskPlan[] = []
   #membership: Membership | undefined
@@ -84,6 +86,7 @@ export class Worker {
     this.#frontier = frontier
     this.#protocol = protocol
     this.name = writerId(stages.plan.app, options.instance)
+    this.#soundings = new Soundings(world, frontier)
     this.#openings = new Openings({
       world,
       stages,
@@ -123,7 +126,7 @@ export class Worker {
     return (
       this.#committing === undefined &&
       this.#broken === undefined &&
-      [...this.#tasks.values()].every((task) => task.life.state !== 'running' || !task.dirty)
+      [...this.#tasks.values()].every((task) => task.life.state !== 'running' || !task.dirty(this.#world.clock.now()))
     )
   }
 
@@ -176,6 +179,7 @@ export class Worker {
     for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) await this.#onGroup(event)
     if (this.#broken !== undefined) await this.#recover()
     this.#fetcher?.fetch(this.#tasks.values())
+    this.#soundings.take(this.#tasks.values())
     const worked = this.#slice()
     await this.#commitIfDue(!worked)
     if (worked) await this.#world.clock.turn()
@@ -274,13 +278,14 @@ export class Worker {
 
   #beginCommit(): void {
     const identity = this.#identity
-    const dirty = [...this.#tasks.values()].filter((task) => task.life.state === 'running' && task.pending === undefined && task.dirty)
+    const now = this.#world.clock.now()
+    const dirty = [...this.#tasks.values()].filter((task) => task.life.state === 'running' && task.pending === undefined && task.dirty(now))
     if (dirty.length === 0 || identity === undefined || this.#rebalancing || this.#broken !== undefined || !this.#leased) return
     this.#commitStarted = this.#world.clock.mono()
     const parts: TaskCommit[] = []
     for (const task of dirty) {
       try {
-        parts.push(task.seal(this.#world.clock.now()))
+        parts.push(task.seal(now, (partition, position, recordedAt) => this.#frontier.reachedBy(partition, position, recordedAt, now)))
       } catch (error) {
         this.#stopTask(task, error)
       }
@@ -342,7 +347,7 @@ export class Worker {
       report(part.counts, telemetry)
       part.task.release(part)
       this.#openings.noteProgress(part.task.name)
-      this.#frontier.committed(part.task.name, part.positions, part.recorded)
+      this.#frontier.committed(part.task.name, part)
       const failed = run.failed.get(part)
       if (failed !== undefined) this.#stopTask(part.task, failed)
       else if (part.task.life.state === 'running') await part.task.sweep().catch((error: unknown) => this.#stopTask(part.task, error))
