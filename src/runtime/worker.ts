@@ -8,12 +8,13 @@
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
-import { groupOf, writerId, writersOf } from '../plan/naming.ts'
+import { groupOf, rebuildersOf, writerId, writersOf } from '../plan/naming.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
 import type { GroupEvent, Identity, Membership, PlainWriter, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
 import { Bell } from './bell.ts'
 import { COMMIT, type CommitProtocol, type CommitRun, runCommit } from './commit.ts'
+import { readDecisions } from './decisions.ts'
 import { backoffMs, isFinal, TaskStopped } from './failure.ts'
 import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
@@ -57,6 +58,8 @@ export class Worker {
   readonly #openings: Openings
   readonly #soundings: Soundings
   readonly #halted = new Set<string>()
+  /** Tasks that failed, whose state is being closed and perhaps moved aside: whoever opened them now would have it taken away. */
+  readonly #clearing = new Set<string>()
   #mine: readonly TaskPlan[] = []
   #membership: Membership | undefined
   #identity: Identity | undefined
@@ -389,6 +392,7 @@ export class Worker {
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
+        if (!unbroken) await this.#insist(() => this.#checkGenerations())
         await this.#insist(() => this.#world.log.fence(writersOf(this.#stages.plan.app), liveWriters(event.userData)))
         this.#openMissing()
         if (this.life.state === 'joining') this.life.to('running')
@@ -397,6 +401,25 @@ export class Worker {
         if (!this.#objected && isOfAnotherPlan(event.userData, this.#stages.planHash)) (this.#membership as Membership).rejoin()
         this.#objected = true
       }
+    }
+  }
+
+  /**
+   * While this worker was no member, a projection may have been rebuilt and switched to. A switch is refused once this worker is a member, so what
+   * is decided by now stays so; one that is on its way is ended first, one way or the other.
+   * @throws TidemarkError PLAN_CHANGED
+   */
+  async #checkGenerations(): Promise<void> {
+    const { app, stages } = this.#stages.plan
+    await this.#world.log.fence(rebuildersOf(app), new Set())
+    const { generations } = await readDecisions(this.#world.log, app, 'high')
+    for (const { name, generation } of stages) {
+      const live = generations.get(name) ?? generation
+      if (live === generation) continue
+      throw new TidemarkError('PLAN_CHANGED', `stage "${name}" was rebuilt`, {
+        detail: `Generation ${live} is live, and this worker was started for generation ${generation}.`,
+        hint: 'Start it again: it takes up what was rebuilt.',
+      })
     }
   }
 
@@ -418,7 +441,8 @@ export class Worker {
     // What the group has said since may be that others own them by now. It is heard first, and all that it can say ends here again.
     if (this.#events.length > 0) return
     for (const task of this.#mine) {
-      if (this.#tasks.has(task.name) || this.#openings.has(task.name) || this.#halted.has(task.name)) continue
+      if (this.#tasks.has(task.name) || this.#openings.has(task.name) || this.#halted.has(task.name) || this.#clearing.has(task.name))
+        continue
       this.#openings.begin(task)
     }
   }
@@ -465,16 +489,25 @@ export class Worker {
     const { state, telemetry } = this.#world
     await this.#committing
     if (this.#tasks.get(task.name) !== task) return
-    await task.close().catch(() => {})
-    this.#tasks.delete(task.name)
-    if (damaged) {
-      telemetry.count('wipes', { step: task.parts.stage.name, value: 'STORE_CORRUPT' })
-      await state.quarantine({
-        app: this.#stages.plan.app,
-        stage: task.parts.stage.name,
-        generation: task.parts.stage.generation,
-        partition: task.parts.partition,
-      })
+    this.#clearing.add(task.name)
+    try {
+      await task.close().catch(() => {})
+      this.#tasks.delete(task.name)
+      if (damaged) {
+        telemetry.count('wipes', { step: task.parts.stage.name, value: 'STORE_CORRUPT' })
+        await state.quarantine({
+          app: this.#stages.plan.app,
+          stage: task.parts.stage.name,
+          generation: task.parts.stage.generation,
+          partition: task.parts.partition,
+        })
+      }
+    } catch (error) {
+      // Where the damage stays, the next opening finds it again.
+      if (error instanceof TidemarkError) telemetry.event({ kind: 'warning', error })
+      else this.#break(error)
+    } finally {
+      this.#clearing.delete(task.name)
     }
     if (!this.#stop.signal.aborted) this.#openMissing()
   }
