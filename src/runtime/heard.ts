@@ -64,16 +64,7 @@ export class Heard {
   /** Reads a control record of the inbox; kinds that it does not know are for later versions and mean nothing here. */
   read(rec: Rec): void {
     if (rec.open().text('kind') !== 'progress') return
-    const bytes = rec.valueBytes()
-    if (bytes === null || bytes[0] !== PROGRESS_FORMAT) return
-    const from = new ByteReader(bytes, 1)
-    from.varint()
-    for (let left = from.uvarint(); left > 0 && !from.bad; left--) {
-      const way = from.text()
-      const position = from.uvarint()
-      const through = from.varint()
-      if (!from.bad && this.#known.has(way)) this.#hear(way, position, through < 0 ? undefined : through)
-    }
+    for (const [way, { position, through }] of progressIn(rec.valueBytes())) if (this.#known.has(way)) this.#hear(way, position, through)
   }
 
   #hear(way: Way, position: number, through: number | undefined): void {
@@ -86,6 +77,21 @@ export class Heard {
     this.#told.set(way, { position, through: best })
     this.#news = true
   }
+}
+
+/** What a progress record says; of one that is damaged what comes before that, and nothing of a format that is not known. */
+export function progressIn(bytes: Buffer | null): ReadonlyMap<Way, SourceProgress> {
+  const said = new Map<Way, SourceProgress>()
+  if (bytes === null || bytes[0] !== PROGRESS_FORMAT) return said
+  const from = new ByteReader(bytes, 1)
+  from.varint()
+  for (let left = from.uvarint(); left > 0 && !from.bad; left--) {
+    const way = from.text()
+    const position = from.uvarint()
+    const through = from.varint()
+    if (!from.bad) said.set(way, { position, through: through < 0 ? undefined : through })
+  }
+  return said
 }
 
 /** How far a source has come by all its ways; undefined while one of them has told nothing. */

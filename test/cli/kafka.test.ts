@@ -89,9 +89,31 @@ describeUnless(await whyNotStarted(), 'on Kafka', () => {
     expect(await kafka('verify', '--dir', dir)).toMatchObject({ code: 75, err: expect.stringContaining('STORE_LOCKED') as string })
     expect(await kafka('replay', 'sales-by-day')).toMatchObject({ code: 75, err: expect.stringContaining('APP_RUNNING') as string })
     await expect.poll(served, { timeout: 30_000 }).toMatchObject({ freshness: { state: 'fresh' } })
-    worker.signal('SIGINT')
+    worker.signal('SIGTERM')
     expect(await worker.ended()).toMatchObject({ code: 0 })
     expect(worker.err).not.toContain('failed')
+  })
+
+  test('of two workers one has each row, and knows how fresh it is, although neither reads all sources', {
+    timeout: PATIENCE_MS,
+  }, async () => {
+    const workers = [dir, join(folder, 'second')].map(
+      (each, i) => new Command(['run', RETAIL, '--brokers', brokers, '--dir', each, '--instance', `${i}`, '--port', '0']),
+    )
+    const urls = await Promise.all(workers.map(async (worker) => (await worker.wrote(/(http:\/\/127\.0\.0\.1:\d+)\/views/))[1]))
+    const keys = (rows.get('allocatable-stock') ?? []).map((row) => Object.values((JSON.parse(row) as { key: object }).key).join('|'))
+    const states = async (): Promise<string[][]> =>
+      await Promise.all(
+        keys.map(async (key) => {
+          const answers = await Promise.all(urls.map((url) => fetch(`${url}/views/allocatable-stock/${encodeURIComponent(key)}`)))
+          const bodies = (await Promise.all(answers.map((answer) => answer.json()))) as { freshness?: { state: string } }[]
+          return bodies.map(({ freshness }) => freshness?.state ?? 'none').sort()
+        }),
+      )
+    // Each key is fresh at the one that has it, and unknown to the other.
+    await expect.poll(states, { timeout: 60_000, interval: 500 }).toEqual(keys.map(() => ['fresh', 'unknown']))
+    for (const worker of workers) worker.signal('SIGTERM')
+    for (const worker of workers) expect(await worker.ended()).toMatchObject({ code: 0 })
   })
 
   test('verify reads the state of a worker too; what is damaged is named, moved aside on demand, and comes back', {
@@ -100,10 +122,11 @@ describeUnless(await whyNotStarted(), 'on Kafka', () => {
     expect(await kafka('verify', '--dir', dir)).toMatchObject({ code: 0 })
     const tasks = readdirSync(join(dir, 'state', 'retail'))
     const stage = join(dir, 'state', 'retail', tasks.find((name) => name.startsWith('stock-g')) as string)
-    const table = readdirSync(stage, { recursive: true, encoding: 'utf8' }).find((name) => /\d+\.(ldb|log)$/.test(name)) as string
-    const bytes = readFileSync(join(stage, table))
-    bytes.fill(0x55, Math.floor(bytes.length / 3), Math.floor(bytes.length / 3) + 64)
-    writeFileSync(join(stage, table), bytes)
+    const files = readdirSync(stage, { recursive: true, encoding: 'utf8' }).filter((name) => /\d+\.(ldb|log)$/.test(name))
+    const contents = files.map((name) => ({ path: join(stage, name), bytes: readFileSync(join(stage, name)) }))
+    const [{ path, bytes }] = contents.toSorted((a, b) => b.bytes.length - a.bytes.length) as [(typeof contents)[number]]
+    bytes.fill(0x55, bytes.length >> 2, bytes.length >> 1)
+    writeFileSync(path, bytes)
     const damaged = await kafka('verify', '--dir', dir)
     expect([damaged.code, damaged.out]).toEqual([1, expect.stringContaining('STORE_CORRUPT')])
     // The changelogs know nothing of that.
