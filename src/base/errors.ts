@@ -77,6 +77,7 @@ export const ERROR_CODES = {
   VIEW_UNKNOWN: 'a view does not exist',
   DECISION_UNKNOWN: 'a decision is not declared by its projection',
   APP_CLOSED: 'the application was used after it was closed',
+  APP_RUNNING: 'workers run an application that nobody may run meanwhile',
   REPLAY_DIFFERS: 'a rebuilt projection differs from the live one',
   // brokers of tests
   TEST_BROKER_UNAVAILABLE: 'what a broker of tests is made of is missing on this machine',

@@ -7,6 +7,7 @@ import { EXIT, Interrupted, type Shell } from './shell.ts'
 const CODES: { readonly [Code in ErrorCode]?: number } = {
   OPTION_INVALID: EXIT.usage,
   VIEW_UNKNOWN: EXIT.usage,
+  APP_RUNNING: EXIT.temporary,
   LOG_LOCKED: EXIT.temporary,
   STORE_LOCKED: EXIT.temporary,
   CONTRACT_INVALID: EXIT.configuration,

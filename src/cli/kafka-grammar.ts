@@ -87,6 +87,32 @@ export function addAcl(program: Command, shell: Shell, ends: Ends): void {
   )
 }
 
+/** What a line says about Kafka that may mean a folder as well. */
+export interface MaybeKafkaWords extends KafkaWords {
+  readonly kafka?: boolean
+  readonly instance?: string
+}
+
+/** Adds what commands take that work on a folder, and on Kafka as well. */
+export function maybeKafkaOptions(command: Command): Command {
+  return kafkaOptions(
+    command
+      .option('--dir <folder>', 'where the topology ran (default: the only one below .tidemark; on Kafka none)')
+      .option('--topology <module>', 'its module (default: the one that was noted where it ran)')
+      .optionsGroup('On Kafka:')
+      .option('--kafka', 'what runs on Kafka, and not in a folder; every option below implies it')
+      .option('--instance <name>', 'look at the state in the folder of this worker, which must not run (default: at the changelogs)'),
+  )
+}
+
+/** The words about Kafka, or undefined where there are none. */
+export function maybeKafka({ kafka, instance, ...words }: MaybeKafkaWords): (KafkaWords & { instance?: string }) | undefined {
+  const { brokers, replication, tls, tlsCa, tlsCert, tlsKey, sasl, saslUsername, saslPasswordFile } = words
+  const said = { brokers, replication, tls, tlsCa, tlsCert, tlsKey, sasl, saslUsername, saslPasswordFile, instance }
+  const given = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined))
+  return kafka === true || Object.keys(given).length > 0 ? given : undefined
+}
+
 /** Where Kafka is and how it is spoken to. Secrets are named by where they are, never written down. */
 function kafkaOptions(command: Command): Command {
   return command

@@ -1,7 +1,9 @@
 /** Words of a command line to a Kafka log. */
+import { join } from 'node:path'
 import { TidemarkError } from '../base/errors.ts'
 import type { Sasl } from '../drivers/kafka/index.ts'
 import type { LogDriver } from '../ports/log.ts'
+import type { SchemaStore } from '../ports/serde.ts'
 import type { Shell } from './shell.ts'
 
 export const DEFAULT_BROKERS = '127.0.0.1:9092'
@@ -46,6 +48,12 @@ export async function kafkaOf(words: KafkaWords, shell: Shell): Promise<LogDrive
     ...(sasl === undefined ? {} : { sasl }),
     ...(replication === undefined ? {} : { replication }),
   })
+}
+
+/** Ids of schemas must mean the same to every worker: only what is committed with the code does. */
+export async function committedSchemas(): Promise<SchemaStore> {
+  const { schemaCatalogue } = await import('../drivers/schemas/index.ts')
+  return schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
 }
 
 function saslOf({ sasl, saslUsername, saslPasswordFile }: KafkaWords): Sasl | undefined {

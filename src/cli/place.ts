@@ -12,6 +12,7 @@ import { nodeFs } from '../drivers/node/index.ts'
 import type { Graph } from '../topology/node.ts'
 import { storeOf } from '../topology/node.ts'
 import { type Loaded, loadTopology } from './load.ts'
+import { WORKERS } from './worker-folder.ts'
 
 /** Where topologies run unless they are told otherwise. */
 const HOME = '.tidemark'
@@ -80,10 +81,28 @@ export async function findPlace(wanted: Wanted, working: string): Promise<Place>
   return { dir: path, loaded, url: recorded?.url }
 }
 
+/**
+ * The topology of an application on Kafka: the one that is named, else the one that ran in the folder that is named, else the only one whose
+ * workers have folders here.
+ * @throws TidemarkError OPTION_INVALID, INPUT_INVALID, and what the topology's module throws
+ */
+export async function loadedOnKafka({ dir, topology }: Wanted, working: string): Promise<Loaded> {
+  if (topology !== undefined) return await loadTopology(topology, working)
+  if (dir !== undefined) return await loadRecorded(recordedIn(resolve(working, dir)), dir, working)
+  const workers = join(working, WORKERS)
+  const folders = below(workers).flatMap((name) => below(join(workers, name)).map((instance) => join(workers, name, instance)))
+  const [first, ...others] = [...new Set(folders.flatMap((folder) => recordedIn(folder)?.topology ?? []))]
+  if (first !== undefined && others.length === 0) return await loadTopology(first, working)
+  throw new TidemarkError('OPTION_INVALID', 'the topology is not named', {
+    detail: first === undefined ? `No worker has run here: there is nothing in ${WORKERS}.` : `There are ${[first, ...others].join(', ')}.`,
+    hint: 'Name it: --topology topologies/retail.',
+  })
+}
+
 async function loadRecorded(recorded: Recorded | undefined, dir: string, working: string): Promise<Loaded> {
   if (recorded === undefined) {
     throw new TidemarkError('INPUT_INVALID', `folder "${dir}" does not tell which topology runs in it`, {
-      detail: `"tidemark dev" writes that to ${RECORD}, which is not there.`,
+      detail: `"tidemark dev" and "tidemark run" write that to ${RECORD}, which is not there.`,
       hint: 'Name it: --topology topologies/retail.',
     })
   }
@@ -101,10 +120,17 @@ function onlyFolder(working: string): string {
 
 function foldersAt(working: string): string[] {
   const home = join(working, HOME)
-  if (!existsSync(home)) return []
-  return readdirSync(home, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && existsSync(join(home, entry.name, RECORD)))
-    .map((entry) => join(HOME, entry.name))
+  return below(home)
+    .filter((name) => existsSync(join(home, name, RECORD)))
+    .map((name) => join(HOME, name))
+}
+
+/** Names of the folders in a folder; none where it does not exist. */
+function below(folder: string): string[] {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
     .sort()
 }
 

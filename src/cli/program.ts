@@ -11,8 +11,18 @@ import type { PlanOptions } from './commands/plan.ts'
 import type { ReplayOptions } from './commands/replay.ts'
 import { fail } from './failure.ts'
 import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
-import { addAcl, addRun, addRunOptions, addTopics, type RunWords } from './kafka-grammar.ts'
+import {
+  addAcl,
+  addRun,
+  addRunOptions,
+  addTopics,
+  type MaybeKafkaWords,
+  maybeKafka,
+  maybeKafkaOptions,
+  type RunWords,
+} from './kafka-grammar.ts'
 import { type Loaded, loadTopology } from './load.ts'
+import type { WantedAnywhere } from './offline.ts'
 import type { Wanted } from './place.ts'
 import { COLORS, paint } from './render.ts'
 import { EXIT, type Shell } from './shell.ts'
@@ -85,7 +95,7 @@ function programOf(shell: Shell, loaded: Loaded | undefined, outcome: Outcome): 
 
 const EXITS = `
 Exit codes:
-  0 done   1 failed   2 something differs   64 wrong usage   75 the folder is in use, try later   78 wrong configuration   130 interrupted
+  0 done   1 failed   2 something differs   64 wrong usage   75 somebody uses it, try later   78 wrong configuration   130 interrupted
 
 Begin with:
   tidemark dev topologies/retail`
@@ -232,64 +242,82 @@ function addTypes(program: Command, shell: Shell, ends: Ends): void {
 }
 
 function addExport(program: Command, shell: Shell, ends: Ends): void {
-  const command = placed(
+  const command = maybeKafkaOptions(
     program
       .command('export')
-      .description('print the rows of a view as JSON lines, from a folder that nobody has open')
-      .argument('<view>', 'its name, such as allocatable-stock'),
-  ).option('--prefix <text>', 'only rows whose key begins so')
+      .description('print the rows of a view as JSON lines, from a folder that nobody has open, or from Kafka')
+      .argument('<view>', 'its name, such as allocatable-stock')
+      .option('--prefix <text>', 'only rows whose key begins so'),
+  )
   examples(command, [
     ['tidemark export allocatable-stock', 'of what ran here last'],
     [`tidemark export allocatable-stock --prefix 85123A | jq .value`, 'some rows, to another program'],
+    ['tidemark export allocatable-stock --kafka --topology topologies/retail', 'as its changelog has them now, while workers run'],
   ])
   command.action(
-    ends(async (view: string, { dir, topology, prefix }: Wanted & { prefix?: string }) => {
+    ends(async (view: string, { dir, topology, prefix, ...words }: Wanted & MaybeKafkaWords & { prefix?: string }) => {
       const { exportView } = await import('./commands/export.ts')
-      return await exportView(view, { dir, topology, prefix }, shell)
+      return await exportView(view, { dir, topology, prefix, ...onKafka(words) }, shell)
     }),
   )
 }
 
 function addReplay(program: Command, shell: Shell, ends: Ends): void {
-  const command = placed(
+  const command = maybeKafkaOptions(
     program
       .command('replay')
-      .description('make a projection again from its log, compare it with the live one, and switch to it')
-      .argument('<projection>', 'its name, such as allocatable-stock'),
+      .description('make a projection again from its log, compare it with the live one, and switch to it, while nobody runs it')
+      .argument('<projection>', 'its name, such as allocatable-stock')
+      .addOption(choice('--switch <when>', 'when the new one becomes the live one', SWITCHES).default('equal'))
+      .option('--json', JSON_ABOUT),
   )
-    .addOption(choice('--switch <when>', 'when the new one becomes the live one', SWITCHES).default('equal'))
-    .option('--json', JSON_ABOUT)
   examples(command, [
     ['tidemark replay allocatable-stock --switch never', 'only compare: exit code 2 when they differ'],
     ['tidemark replay allocatable-stock --switch always', 'after the meaning of its fold changed'],
+    ['tidemark replay allocatable-stock --kafka --topology topologies/retail', 'on Kafka, while no worker runs'],
   ])
   command.action(
-    ends(async (projection: string, options: Partial<ReplayOptions>) => {
-      const { dir, topology, switch: when = 'equal', json = false } = options
+    ends(async (projection: string, options: Partial<ReplayOptions> & MaybeKafkaWords) => {
+      const { dir, topology, switch: when = 'equal', json = false, ...words } = options
       const { replayProjection } = await import('./commands/replay.ts')
-      return await replayProjection(projection, { dir, topology, switch: when, json }, shell)
+      return await replayProjection(projection, { dir, topology, switch: when, json, ...onKafka(words) }, shell)
     }),
   )
 }
 
 function addVerify(program: Command, shell: Shell, ends: Ends): void {
-  const command = placed(program.command('verify').description('read all state and the whole log, and compare them with their checksums'))
-    .option('--repair', 'move damaged state aside: the next start restores it')
-    .option('--json', JSON_ABOUT)
-  examples(command, [['tidemark verify --dir .tidemark/retail', 'exit code 1 when something is damaged']])
+  const command = maybeKafkaOptions(
+    program
+      .command('verify')
+      .description('read all state and the whole log, and compare them with their checksums')
+      .option('--repair', 'move damaged state aside: the next start restores it')
+      .option('--json', JSON_ABOUT),
+  )
+  examples(command, [
+    ['tidemark verify --dir .tidemark/retail', 'exit code 1 when something is damaged'],
+    ['tidemark verify --kafka --topology topologies/retail', 'state as the changelogs have it, and the log, while workers run'],
+    ['tidemark verify --instance 0 --repair', 'the state of a worker on Kafka that does not run'],
+  ])
   command.action(
-    ends(async ({ dir, topology, repair = false, json = false }: Wanted & { repair?: boolean; json?: boolean }) => {
-      const { verifyFolder } = await import('./commands/verify.ts')
-      return await verifyFolder({ dir, topology, repair, json }, shell)
-    }),
+    ends(
+      async ({
+        dir,
+        topology,
+        repair = false,
+        json = false,
+        ...words
+      }: Wanted & MaybeKafkaWords & { repair?: boolean; json?: boolean }) => {
+        const { verifyFolder } = await import('./commands/verify.ts')
+        return await verifyFolder({ dir, topology, repair, json, ...onKafka(words) }, shell)
+      },
+    ),
   )
 }
 
-/** Adds what commands share that work on a folder. */
-function placed(command: Command): Command {
-  return command
-    .option('--dir <folder>', 'where the topology ran (default: the only one below .tidemark)')
-    .option('--topology <module>', 'its module (default: the one that "tidemark dev" noted there)')
+/** Nothing where a line means a folder. */
+function onKafka(words: MaybeKafkaWords): Pick<WantedAnywhere, 'kafka'> {
+  const kafka = maybeKafka(words)
+  return kafka === undefined ? {} : { kafka }
 }
 
 /** The parser's sentence as an error of ours: what is wrong, and what was meant. */

@@ -71,6 +71,7 @@ export class App {
     const restoring = new Map<string, number>()
     const observed: World = { ...world, telemetry: watching(world.telemetry, restoring) }
     const stages = await Stages.make(plan, facts, observed, settings)
+    await dropReplaced(plan, world)
     return new App(stages, facts, observed, settings, protocol, restoring)
   }
 
@@ -200,6 +201,15 @@ export async function planAgainst(
     await writer.close()
   }
   return { plan, facts }
+}
+
+/** Removes state of generations that were replaced by a rebuild elsewhere: nothing goes back to them. */
+async function dropReplaced({ app, stages }: Plan, { state }: World): Promise<void> {
+  // A disk that cannot even be listed is told of when the tasks are opened.
+  for (const id of await state.list(app).catch(() => [])) {
+    const live = stages.find(({ name }) => name === id.stage)?.generation
+    if (live !== undefined && id.generation < live) await state.destroy(id)
+  }
 }
 
 /** A telemetry that also remembers how far restores are, for reads that come meanwhile. */

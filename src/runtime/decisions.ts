@@ -19,13 +19,16 @@ export interface Decisions {
   readonly generations: ReadonlyMap<string, number>
 }
 
-/** Reads the topic from its beginning; it is short. An application that never started has made no decisions. */
-export async function readDecisions(log: Log, app: string): Promise<Decisions> {
+/**
+ * Reads the topic from its beginning; it is short. An application that never started has made no decisions.
+ * @param upTo `stable`: what is decided now; `high`: also what is being decided at this moment, which is waited for
+ */
+export async function readDecisions(log: Log, app: string, upTo: 'stable' | 'high' = 'stable'): Promise<Decisions> {
   const topic = decisionsTopic(app)
   const known = new Map<string, string | undefined>()
   if ((await log.describe([topic])).length > 0) {
     const partition = partitionName(topic, 0)
-    const until = (await log.offsets([partition], 'stable')).get(partition) as number
+    const until = (await log.offsets([partition], upTo)).get(partition) as number
     let position = (await log.offsets([partition], 'start')).get(partition) as number
     const reader = log.reader('committed')
     try {

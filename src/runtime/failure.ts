@@ -110,6 +110,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'OFFSETS_LOST',
   'TASK_FAILED',
   'OPTION_INVALID',
+  // Which generations are live was decided anew: only another start knows them.
+  'PLAN_CHANGED',
   'MEMBER_REPLACED',
   'KAFKAJS_UNSUPPORTED',
   'API_UNSUPPORTED',

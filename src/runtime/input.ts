@@ -1,8 +1,11 @@
 /** An input of a task: one log partition, what was read of it and not processed yet, and where it stands. */
+import { TidemarkError } from '../base/errors.ts'
 import type { PartitionName } from '../ports/log.ts'
-import type { RecordBatch } from '../ports/record-batch/index.ts'
+import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
 import type { NodeId } from '../topology/node.ts'
 import type { Entry } from './entry.ts'
+import { TaskStopped } from './failure.ts'
+import type { Heard } from './heard.ts'
 import type { Pinned } from './ranges.ts'
 import { type Flavour, Rec } from './record.ts'
 
@@ -15,12 +18,12 @@ export interface InputParts {
   readonly log: NodeId
   readonly flavour: Flavour
   readonly entry: Entry | undefined
-  /** Its control records say how far the sources behind it are. */
-  readonly inbox: boolean
 }
 
 export class Input {
   readonly parts: InputParts
+  /** Of an inbox, what its control records have told of the sources behind it; undefined of a source. */
+  readonly heard: Heard | undefined
   /** The record at hand, and after it the last one processed. */
   readonly rec: Rec = new Rec()
   readonly queue: RecordBatch[] = []
@@ -42,10 +45,21 @@ export class Input {
   /** Processing ends here: for a rebuild, which goes as far as what is live. */
   until: number = Number.POSITIVE_INFINITY
 
-  constructor(parts: InputParts, position: number, recordedAt: number | undefined) {
+  constructor(parts: InputParts, position: number, recordedAt: number | undefined, heard: Heard | undefined) {
     this.parts = parts
+    this.heard = heard
     this.position = position
     this.readTo = position
     this.recordedAt = recordedAt
+  }
+}
+
+/** A batch that passed its checksum and still cannot be read is what its producer sent: no record of it can be named, so the task halts. */
+export function columnsOf(batch: RecordBatch, input: Input): Columns {
+  try {
+    return batch.columns
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    throw new TaskStopped('halt', input.parts.log, error)
   }
 }

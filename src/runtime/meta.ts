@@ -7,7 +7,8 @@
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { hash64, hashed } from '../base/murmur.ts'
-import type { PartitionName, Positions } from '../ports/log.ts'
+import { type PartitionName, type Positions, partitionName, topicPartition } from '../ports/log.ts'
+import type { SourceProgress, Way } from './heard.ts'
 import type { LastRecord } from './lineage.ts'
 import { CHK_KEY, checkRow, TM_KEY } from './rows.ts'
 import { Sums } from './sums.ts'
@@ -33,6 +34,8 @@ export interface TaskMeta {
   /** Ids of schemas that kept records were written with. */
   readonly schemas: readonly number[]
   readonly stores: ReadonlyMap<number, StoreMeta>
+  /** What the inbox of a projection has told of the sources behind it, by inbox partition: an idle source tells nothing again. */
+  readonly heard: ReadonlyMap<PartitionName, ReadonlyMap<Way, SourceProgress>>
 }
 
 export interface Checkpoint {
@@ -67,6 +70,7 @@ export function encodeMeta(meta: TaskMeta): Buffer {
   }
   to.uvarint(meta.topicIds.size)
   for (const [topic, id] of meta.topicIds) to.text(topic).text(id)
+  for (const [inbox, told] of meta.heard) if (told.size > 0) writeTold(to.text(inbox), told)
   return sealed(to, TM_KEY)
 }
 
@@ -96,8 +100,37 @@ export function decodeMeta(bytes: Buffer): TaskMeta {
   }
   const topicIds = new Map<string, string>()
   for (let left = from.uvarint(); left > 0 && !from.bad; left--) topicIds.set(from.text(), from.text())
+  const heard = new Map<PartitionName, ReadonlyMap<Way, SourceProgress>>()
+  while (from.at < from.end) heard.set(from.text(), readTold(from))
   if (from.bad) throw malformed('what a commit says of its task')
-  return { generation, positions, recorded, topicIds, schemas, stores }
+  return { generation, positions, recorded, topicIds, schemas, stores, heard }
+}
+
+/** A way ends in a partition's number. What is before it is written once for all that share it, because this is in every commit. */
+function writeTold(to: ByteWriter, told: ReadonlyMap<Way, SourceProgress>): void {
+  const groups = Map.groupBy(told, ([way]) => topicPartition(way).topic)
+  to.uvarint(groups.size)
+  for (const [topic, entries] of groups) {
+    to.text(topic).uvarint(entries.length)
+    for (const [way, { position, through }] of entries)
+      to.uvarint(topicPartition(way).partition)
+        .uvarint(position)
+        .varint(through ?? -1)
+  }
+}
+
+function readTold(from: ByteReader): ReadonlyMap<Way, SourceProgress> {
+  const told = new Map<Way, SourceProgress>()
+  for (let groups = from.uvarint(); groups > 0 && !from.bad; groups--) {
+    const topic = from.text()
+    for (let left = from.uvarint(); left > 0 && !from.bad; left--) {
+      const way = partitionName(topic, from.uvarint())
+      const position = from.uvarint()
+      const through = from.varint()
+      told.set(way, { position, through: through < 0 ? undefined : through })
+    }
+  }
+  return told
 }
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {

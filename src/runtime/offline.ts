@@ -1,6 +1,6 @@
 /**
- * Reading projections of an application that does not run: for tools that export or compare. The same checks are made as at a start, and the
- * state is brought level with its changelog; nothing is processed, published or decided.
+ * Reading projections beside their application: for tools that export or compare. The same checks are made as at a start, and the state is
+ * brought level with its changelog; nothing is processed, published or decided.
  */
 import { TidemarkError } from '../base/errors.ts'
 import { compareLocks, lockOf } from '../plan/lock.ts'
@@ -27,15 +27,24 @@ export interface Resting {
   close(): Promise<void>
 }
 
+export interface RestingOptions {
+  readonly signal?: AbortSignal
+  /**
+   * Others may run the application meanwhile, with state of their own: nothing of theirs is ended, and what is read is what is decided now, of
+   * each partition by itself. Default false: nobody runs it, and what a dead writer has left open is decided first.
+   */
+  readonly shared?: boolean
+}
+
 /**
- * Opens a projection of an application that nobody runs.
+ * Opens a projection of an application.
  * @throws TidemarkError VIEW_UNKNOWN, TOPIC_UNKNOWN when the application never ran, PLAN_CHANGED, STORE_*, LOG_*
  */
 export async function openResting(
   graph: Graph,
   name: string,
   world: World,
-  signal: AbortSignal = new AbortController().signal,
+  { signal = new AbortController().signal, shared = false }: RestingOptions = {},
 ): Promise<Resting> {
   const plan = await planAtRest(graph, world)
   const { stage, store, step } = find(plan, name)
@@ -51,8 +60,10 @@ export async function openResting(
   }
   try {
     // A writer that died may have left a transaction open: what it wrote is not read before that is decided.
-    for (const prefix of [writersOf(graph.name), rebuildersOf(graph.name)]) await world.log.fence(prefix, new Set())
-    for (let partition = 0; partition < stage.partitions; partition++) stores.push(await open(plan, stage, partition, world, signal))
+    if (!shared) for (const prefix of [writersOf(graph.name), rebuildersOf(graph.name)]) await world.log.fence(prefix, new Set())
+    const upTo = shared ? 'stable' : 'high'
+    for (let partition = 0; partition < stage.partitions; partition++)
+      stores.push(await open(plan, stage, partition, world, { signal, upTo }))
   } catch (error) {
     await close()
     throw error
@@ -91,7 +102,13 @@ function find(plan: Plan, name: string): { stage: StagePlan; store: number; step
   })
 }
 
-async function open(plan: Plan, stage: StagePlan, partition: number, world: World, signal: AbortSignal): Promise<TaskStore> {
+async function open(
+  plan: Plan,
+  stage: StagePlan,
+  partition: number,
+  world: World,
+  how: { readonly signal: AbortSignal; readonly upTo: 'high' | 'stable' },
+): Promise<TaskStore> {
   const { app } = plan
   const changelog = stage.changelog as string
   const [topic] = await world.log.describe([changelog])
@@ -108,7 +125,7 @@ async function open(plan: Plan, stage: StagePlan, partition: number, world: Worl
     tombstoneMs: TOMBSTONE_MS,
     changelogId: topic.id,
     inputIds: new Map(),
-    signal,
+    ...how,
   }
   const { db } = await openLevel({ app, stage: stage.name, generation: stage.generation, partition }, parts, world)
   return db

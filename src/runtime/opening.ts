@@ -45,6 +45,11 @@ export interface OpeningParts {
   /** Ids of the topics that the task reads, by name, as they are now. */
   readonly inputIds: ReadonlyMap<string, string>
   readonly signal: AbortSignal
+  /**
+   * How far state is brought. Default `high`: behind everything written, once it is decided, which whoever goes on from it needs. `stable`: behind
+   * what is decided now, for who only looks, while others may write on.
+   */
+  readonly upTo?: 'high' | 'stable'
 }
 
 /**
@@ -102,7 +107,7 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
   const changelog = partitionName(stage.changelog as string, partition)
   const db = await world.state.open(id)
   try {
-    const until = (await world.log.offsets([changelog], 'high')).get(changelog) as number
+    const until = (await world.log.offsets([changelog], parts.upTo ?? 'high')).get(changelog) as number
     const logStart = (await world.log.offsets([changelog], 'start')).get(changelog) as number
     const known = await checkpointOf(db, parts)
     const unfit =

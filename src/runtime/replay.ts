@@ -5,12 +5,13 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { compareLocks, lockOf } from '../plan/lock.ts'
-import { changelogTopic, rebuilderId, rebuildGroup } from '../plan/naming.ts'
+import { changelogTopic, groupOf, rebuilderId, rebuildersOf, rebuildGroup, writersOf } from '../plan/naming.ts'
 import type { PlanFacts, StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
-import type { Positions, Writer } from '../ports/log.ts'
+import type { Identity, Positions, Writer } from '../ports/log.ts'
 import type { Graph } from '../topology/node.ts'
+import { alone } from './alone.ts'
 import { COMMIT, type CommitRun, runCommit } from './commit.ts'
 import { factsKnown, readDecisions, recordGeneration, recordPlan } from './decisions.ts'
 import { TaskStopped } from './failure.ts'
@@ -26,6 +27,8 @@ export interface ReplayOptions {
   /** Switch when the rebuilt projection equals the live one (default), whatever came out, or not at all. */
   readonly switch?: 'equal' | 'always' | 'never'
   readonly signal?: AbortSignal
+  /** Others may have state of the application elsewhere, and could run it: they are kept out. Default false: the log is this process's alone. */
+  readonly shared?: boolean
   readonly onProgress?: (progress: { readonly partition: number; readonly done: number; readonly total: number }) => void
 }
 
@@ -55,10 +58,27 @@ const COMMIT_RECORDS = 50_000
 const FETCH_BYTES = 8 * 1024 * 1024
 
 /**
- * @throws TidemarkError VIEW_UNKNOWN, PLAN_REFUSED, PLAN_CHANGED (for state outside the stage), POSITION_GAP (the log no longer reaches back)
+ * @throws TidemarkError VIEW_UNKNOWN, PLAN_REFUSED, PLAN_CHANGED (for state outside the stage), POSITION_GAP (the log no longer reaches back),
+ *   APP_RUNNING
  */
 export async function replay(graph: Graph, projection: string, world: World, options: ReplayOptions = {}): Promise<Replayed> {
-  const signal = options.signal ?? new AbortController().signal
+  const { signal = new AbortController().signal, shared = false } = options
+  if (!shared) return await rebuild(graph, projection, world, { ...options, signal }, undefined)
+  return await alone(graph.name, world.log, signal, async (guard) => {
+    // Nobody else is left, so what is open belongs to the dead. What they wrote is not read before that is decided.
+    for (const prefix of [writersOf(graph.name), rebuildersOf(graph.name)]) await world.log.fence(prefix, new Set())
+    return await rebuild(graph, projection, world, { ...options, signal: guard.signal }, guard.identity)
+  })
+}
+
+async function rebuild(
+  graph: Graph,
+  projection: string,
+  world: World,
+  options: ReplayOptions & { readonly signal: AbortSignal },
+  identity: Identity | undefined,
+): Promise<Replayed> {
+  const { signal } = options
   const decisions = await readDecisions(world.log, graph.name)
   const known = await factsKnown(world.log, decisions, undefined)
   const stage = stageOf(graph, projection, known)
@@ -100,7 +120,10 @@ export async function replay(graph: Graph, projection: string, world: World, opt
     if (switched) {
       await recordGeneration(writer, world.codecs, graph.name, stage.name, generation, world.clock.now())
       await recordPlan(writer, world.codecs, lockOf(plan), world.clock.now())
-      const outcome = await writer.commit([])
+      // Where others could run it, positions that stay as they are make the log refuse the switch, should somebody have come.
+      const positions = new Map(live.flatMap((each) => [...each.positions]))
+      const guarded = identity === undefined ? [] : [{ group: groupOf(graph.name), identity, positions }]
+      const outcome = await writer.commit(guarded)
       if (outcome.kind !== 'committed') throw outcome.error
     }
     await discard(graph.name, stage, switched ? stage.generation : generation, world)
@@ -239,7 +262,7 @@ function failing<T>(work: () => T): T {
 
 /** State and positions only: outputs were written by the run that is being repeated. */
 async function commitTask(stages: Stages, task: Task, writer: Writer, world: World): Promise<void> {
-  const sealed = { ...failing(() => task.seal(world.clock.now())), outputs: [] }
+  const sealed = { ...failing(() => task.seal(world.clock.now(), () => undefined)), outputs: [] }
   const run: CommitRun = {
     log: world.log,
     clock: world.clock,

@@ -117,6 +117,7 @@ export async function mendSums(
           recorded: new Map(),
           topicIds: new Map(),
           schemas: [],
+          heard: new Map(),
           stores: new Map<number, StoreMeta>(),
         }
       : decodeMeta(bytes)

@@ -4,11 +4,12 @@ import { TidemarkError } from '../base/errors.ts'
 import { sha256Hex128 } from '../base/sha256.ts'
 import { groupOf, inboxTopic } from '../plan/naming.ts'
 import type { Plan, PlanFacts, StagePlan } from '../plan/plan.ts'
-import { type TaskPlan, tasksOf } from '../plan/tasks.ts'
+import { type TaskPlan, tasksOf, topicRead } from '../plan/tasks.ts'
 import { type PartitionName, partitionName, type TopicDescription, type TopicSpec } from '../ports/log.ts'
 import { type Node, storeOf } from '../topology/node.ts'
 import { entryOf } from './entry.ts'
 import { type Codecs, codecsOf } from './flavours.ts'
+import { Heard, type Way, type Ways, wayThrough } from './heard.ts'
 import { Input } from './input.ts'
 import { Interpreter } from './interpreter.ts'
 import { type Opened, openTask } from './opening.ts'
@@ -162,18 +163,39 @@ export class Stages {
         topicId: this.topicId(topic),
         number: partition,
         log: step,
-        inbox: node.kind === 'repartition',
         flavour: this.codecs.flavours.get(step) as Flavour,
         entry:
           node.kind === 'source' && node.contract !== undefined
             ? entryOf(node.contract, this.partitionsOf(topic), interpreter.tally(step))
             : undefined,
       }
-      return new Input(parts, positions.get(name) as number, meta?.recorded.get(name))
+      const heard = node.kind === 'repartition' ? new Heard(this.waysInto(step), meta?.heard.get(name)) : undefined
+      return new Input(parts, positions.get(name) as number, meta?.recorded.get(name), heard)
     })
     const sealer = state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition)
     const schemas = new Set(meta?.schemas)
     return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed }, listener)
+  }
+
+  /** All ways by which facts come from their sources into an inbox. */
+  waysInto(inbox: string): Ways {
+    const ways = new Map<PartitionName, Way[]>()
+    const add = (source: PartitionName, way: Way): void => void ways.set(source, [...(ways.get(source) ?? []), way])
+    for (const stage of this.plan.stages) {
+      if (!stage.inboxes.includes(inbox)) continue
+      for (const log of stage.logs) {
+        for (const partition of this.#partitionsRead(log)) {
+          if (this.node(log).kind === 'source') add(partition, partition)
+          else for (const source of this.waysInto(log).keys()) add(source, wayThrough(partition, source))
+        }
+      }
+    }
+    return ways
+  }
+
+  #partitionsRead(log: string): PartitionName[] {
+    const topic = topicRead(this.plan.app, this.plan.graph, log, this.#facts)
+    return Array.from({ length: this.partitionsOf(topic) }, (_, partition) => partitionName(topic, partition))
   }
 
   #inbox(step: string): { topic: string; partitions: number } {

@@ -11,12 +11,12 @@ import type { StagePlan } from '../plan/plan.ts'
 import type { PartitionName, Positions } from '../ports/log.ts'
 import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
 import type { ValueCodec } from '../ports/serde.ts'
-import { TaskStopped } from './failure.ts'
-import type { Input } from './input.ts'
+import type { SourceProgress, Way } from './heard.ts'
+import { columnsOf, type Input } from './input.ts'
 import type { Interpreter } from './interpreter.ts'
 import type { TaskMeta } from './meta.ts'
 import type { Addressed, Outbox } from './outbox.ts'
-import type { Progress } from './progress.ts'
+import type { Progress, Reached } from './progress.ts'
 import { type Pinned, Ranges, unpin } from './ranges.ts'
 import type { Rec } from './record.ts'
 import type { SealedState, Sealer } from './seal.ts'
@@ -63,6 +63,8 @@ export interface TaskCommit {
   readonly outputs: readonly Addressed[]
   readonly positions: Positions
   readonly recorded: ReadonlyMap<PartitionName, number>
+  /** What the inboxes that it reads have told up to its positions, by inbox partition. */
+  readonly heard: ReadonlyMap<PartitionName, ReadonlyMap<Way, SourceProgress>>
   readonly counts: Counts
 }
 
@@ -160,8 +162,8 @@ export class Task {
         break
       }
       rec.read(columns, i, topic, number, flavour)
-      if (parts.inbox && rec.keyAt < 0) {
-        this.parts.progress.take(rec)
+      if (input.heard !== undefined && rec.keyAt < 0) {
+        input.heard.read(rec)
         input.position = rec.offset + 1
         continue
       }
@@ -310,15 +312,17 @@ export class Task {
   }
 
   /** Whether a commit would change anything. */
-  get dirty(): boolean {
-    if ((this.parts.state?.changes ?? 0) > 0 || !this.parts.outbox.empty) return true
-    return this.parts.inputs.some(({ parts: { partition }, position }) => position !== this.committed.get(partition))
+  dirty(now: number): boolean {
+    const { state, outbox, inputs, progress } = this.parts
+    if ((state?.changes ?? 0) > 0 || !outbox.empty || progress.due(inputs, now)) return true
+    return inputs.some(({ parts: { partition }, position }) => position !== this.committed.get(partition))
   }
 
   /** Turns everything since the last seal into bytes. From here on only the commit holds it. */
-  seal(now: number): TaskCommit {
+  seal(now: number, reached: Reached): TaskCommit {
     const { inputs, state, sealer, outbox, interpreter, stage, schemas, progress } = this.parts
     const positions = new Map(inputs.map(({ parts: { partition }, position }) => [partition, position]))
+    const heard = new Map(inputs.flatMap(({ parts: { partition }, heard: each }) => (each === undefined ? [] : [[partition, each.told]])))
     const recorded = new Map<PartitionName, number>()
     for (const input of inputs) {
       if (input.rec.topic !== '') input.recordedAt = input.rec.recordedAt
@@ -331,15 +335,17 @@ export class Task {
       topicIds: new Map(inputs.map(({ parts: { topic, topicId } }) => [topic, topicId])),
       schemas: [...schemas].sort((a, b) => a - b),
       stores: new Map((state as TaskState).stores.map((store) => [store.plan.id, store.meta()])),
+      heard: stage.class === 'fold' ? heard : new Map(),
     })
     const sealed = sealer?.seal(now, meta)
-    progress.announce(outbox, positions, recorded, now)
+    progress.announce(outbox, inputs, reached, now)
     return {
       task: this,
       state: sealed,
       outputs: outbox.seal(),
       positions,
       recorded,
+      heard,
       counts: interpreter.tallies.flatMap((tally) => tally.take()),
     }
   }
@@ -372,16 +378,6 @@ function timeless(rec: Rec): TidemarkError {
   return new TidemarkError('ENVELOPE_INVALID', 'a record has a timestamp that no clock shows', {
     detail: `It is ${rec.at} ms since 1970.`,
   })
-}
-
-/** A batch that passed its checksum and still cannot be read is what its producer sent: no record of it can be named, so the task halts. */
-function columnsOf(batch: RecordBatch, input: Input): Columns {
-  try {
-    return batch.columns
-  } catch (error) {
-    if (!(error instanceof TidemarkError)) throw error
-    throw new TaskStopped('halt', input.parts.log, error)
-  }
 }
 
 /** Undefined for an id that nobody knows. What else keeps a value from being read is answered by the step that reads it. */

@@ -11,7 +11,7 @@ import { taskName } from '../plan/naming.ts'
 import type { StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import { type PartitionName, partitionName } from '../ports/log.ts'
-import type { TaskStore } from '../ports/store.ts'
+import type { StateId, TaskStore } from '../ports/store.ts'
 import type { Graph } from '../topology/node.ts'
 import { factsKnown, readDecisions } from './decisions.ts'
 import { decodeMeta } from './meta.ts'
@@ -41,11 +41,17 @@ export interface VerifyOptions {
   /** Move damaged state aside. Default false. */
   readonly repair?: boolean
   readonly signal?: AbortSignal
+  /**
+   * Others may run the application meanwhile: state is compared as of what is decided now, and records that retention removes while they are read
+   * are no damage. Default false.
+   */
+  readonly shared?: boolean
+  /** Whether there is state of a task here that could be moved aside. Default: of every task. */
+  readonly keeps?: (id: StateId) => Promise<boolean>
 }
 
-/** Works on an application that does not run. */
 export async function verify(graph: Graph, world: World, options: VerifyOptions = {}): Promise<Verified> {
-  const signal = options.signal ?? new AbortController().signal
+  const { signal = new AbortController().signal, shared = false, repair = false } = options
   const decisions = await readDecisions(world.log, graph.name)
   const plan = planOf(graph, await factsKnown(world.log, decisions, undefined))
   const problems: Problem[] = []
@@ -73,6 +79,7 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
           changelogId: topic.id,
           inputIds: new Map(),
           signal,
+          ...(shared ? { upTo: 'stable' as const } : {}),
         }
         // First: reading on in damaged files may end the process.
         await world.state.check?.(id)
@@ -86,7 +93,7 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
         signal.throwIfAborted()
         problems.push({ where, error: asProblem(error) })
       }
-      if (options.repair === true && problems.some((problem) => problem.where === where)) {
+      if (repair && problems.some((problem) => problem.where === where) && (await options.keeps?.(id)) !== false) {
         await world.state.quarantine(id)
         repaired.push(where)
       }
@@ -96,7 +103,7 @@ export async function verify(graph: Graph, world: World, options: VerifyOptions 
   const partitions = topics.flatMap(({ name, partitions: count }) =>
     Array.from({ length: count }, (_, partition) => partitionName(name, partition)),
   )
-  const log = await verifyLog(partitions, world, (where, error) => problems.push({ where, error }), signal)
+  const log = await verifyLog(partitions, world, (where, error) => problems.push({ where, error }), { signal, shared })
   return { rows, ...log, problems, repaired }
 }
 
@@ -150,7 +157,7 @@ async function verifyLog(
   partitions: readonly PartitionName[],
   world: World,
   report: (where: string, error: TidemarkError) => void,
-  signal: AbortSignal,
+  { signal, shared }: { readonly signal: AbortSignal; readonly shared: boolean },
 ): Promise<{ batches: number; bytes: number }> {
   const ends = await world.log.offsets(partitions, 'high')
   const positions = new Map(await world.log.offsets(partitions, 'start'))
@@ -167,6 +174,10 @@ async function verifyLog(
           batches += fetched.batches.length
           for (const batch of fetched.batches) bytes += batch.bytes.length
           positions.set(fetched.partition, fetched.next)
+          continue
+        }
+        if (shared && fetched.kind === 'gap' && fetched.logStart > fetched.position) {
+          positions.set(fetched.partition, fetched.logStart)
           continue
         }
         report(

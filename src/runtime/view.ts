@@ -7,10 +7,11 @@ import { durationMs } from '../base/time.ts'
 import type { KeyCodec } from '../contract/key.ts'
 import type { Freshness } from '../contract/window.ts'
 import type { StagePlan, StorePlan } from '../plan/plan.ts'
-import { type PartitionName, partitionName } from '../ports/log.ts'
+import { partitionName } from '../ports/log.ts'
 import type { KeyedNode, Parked, ViewSpec } from '../topology/node.ts'
 import { freshnessOf } from './freshness.ts'
 import type { Frontier } from './frontier.ts'
+import type { Ways } from './heard.ts'
 import { countOf, type Page, type PageOptions, pageOf, type Readable, type Shelf } from './pages.ts'
 import { parkedOf } from './parking.ts'
 import { decodeRow, type RowCodec, RowWriter } from './rows.ts'
@@ -75,8 +76,8 @@ export interface ViewParts {
   readonly now: () => number
   /** The topic that the stage reads. */
   readonly log: string
-  /** Source partitions of each fact, where the stage reads them through an inbox. */
-  readonly sourcesOf: (fact: string) => readonly PartitionName[] | undefined
+  /** How facts come from their sources, where the stage reads them through an inbox: those of each contract, and all. */
+  readonly behindInbox: { readonly of: (fact: string) => Ways; readonly all: Ways } | undefined
   readonly taskOf: (partition: number) => Task | undefined
   /** Tells that a read of a task's state failed: damage is mended by whoever runs the task. */
   readonly onFailure: (task: Task, error: unknown) => void
@@ -178,13 +179,14 @@ export class StoreView implements View<unknown, unknown, string> {
   }
 
   #freshness(partition: number, parked: Parked | undefined): Freshness {
-    const { spec, frontier, log, sourcesOf, restoring } = this.#parts
+    const { spec, frontier, log, behindInbox, restoring } = this.#parts
     return freshnessOf(frontier, {
       now: this.#parts.now(),
       partition: partitionName(log, partition),
       parked,
       restoring: restoring(partition),
-      facts: Object.entries(spec.windows).map(([fact, window]) => ({ fact, window, behindInbox: sourcesOf(fact) })),
+      facts: Object.entries(spec.windows).map(([fact, window]) => ({ fact, window, behindInbox: behindInbox?.of(fact) })),
+      behindInbox: behindInbox?.all,
     })
   }
 

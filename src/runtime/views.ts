@@ -3,7 +3,7 @@
 import { taskName } from '../plan/naming.ts'
 import type { PlanFacts, StagePlan } from '../plan/plan.ts'
 import { topicRead } from '../plan/tasks.ts'
-import { type PartitionName, partitionName } from '../ports/log.ts'
+import { topicPartition } from '../ports/log.ts'
 import { readsLog, storeOf } from '../topology/node.ts'
 import type { Frontier } from './frontier.ts'
 import { parkedFormat } from './parking.ts'
@@ -40,7 +40,7 @@ export function viewsOf(stages: Stages, facts: PlanFacts, frontier: Frontier, ac
         key: (stages.codecs.flavours.get(node.id) as Flavour).key,
         codec: stages.codecs.rows.get(node.id) as RowCodec,
         log: topicRead(plan.app, plan.graph, log, facts),
-        sourcesOf: (fact) => (direct ? undefined : sourcePartitions(stages, fact)),
+        behindInbox: direct ? undefined : behindInbox(stages, log),
         taskOf: (partition) => access.taskOf(taskName(stage.name, partition)),
         onFailure: access.onFailure,
         restoring: (partition) => access.restoring(taskName(stage.name, partition)),
@@ -52,12 +52,12 @@ export function viewsOf(stages: Stages, facts: PlanFacts, frontier: Frontier, ac
   return views
 }
 
-/** All partitions of the source topics that bring a fact. */
-function sourcePartitions(stages: Stages, fact: string): PartitionName[] {
-  return stages.plan.graph.nodes.flatMap((node) => {
-    if (node.kind !== 'source' || node.contract?.name !== fact) return []
-    return Array.from({ length: stages.partitionsOf(node.topic) }, (_, partition) => partitionName(node.topic, partition))
-  })
+function behindInbox(stages: Stages, inbox: string): NonNullable<ViewParts['behindInbox']> {
+  const all = stages.waysInto(inbox)
+  const { nodes } = stages.plan.graph
+  const contracts = new Map(nodes.flatMap((node) => (node.kind === 'source' ? [[node.topic, node.contract?.name]] : [])))
+  const byFact = Map.groupBy(all, ([source]) => contracts.get(topicPartition(source).topic))
+  return { all, of: (fact) => new Map(byFact.get(fact)) }
 }
 
 function parkersOf(stages: Stages, stage: StagePlan): ViewParts['parkers'] {

@@ -8,16 +8,18 @@
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
-import { groupOf, passingWriterId, writerId, writersOf } from '../plan/naming.ts'
+import { groupOf, passingWriterId, rebuildersOf, writerId, writersOf } from '../plan/naming.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
 import type { GroupEvent, Identity, Membership, PlainWriter, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
 import { Bell } from './bell.ts'
 import { COMMIT, type CommitProtocol, type CommitRun, runCommit } from './commit.ts'
+import { readDecisions } from './decisions.ts'
 import { backoffMs, isFinal, TaskStopped } from './failure.ts'
 import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
 import { Openings } from './openings.ts'
+import { Soundings } from './soundings.ts'
 import type { Stages } from './stages.ts'
 import { Stalls } from './stalls.ts'
 import { report } from './tally.ts'
@@ -56,7 +58,10 @@ export class Worker {
   readonly #tasks = new Map<string, Task>()
   readonly #openings: Openings
   readonly #stalls: Stalls
+  readonly #soundings: Soundings
   readonly #halted = new Set<string>()
+  /** Tasks that failed, whose state is being closed and perhaps moved aside: whoever opened them now would have it taken away. */
+  readonly #clearing = new Set<string>()
   #mine: readonly TaskPlan[] = []
   #membership: Membership | undefined
   #identity: Identity | undefined
@@ -90,6 +95,7 @@ export class Worker {
     this.#protocol = protocol
     const { app } = stages.plan
     this.name = options.membership === 'dynamic' ? passingWriterId(app, world.random.id()) : writerId(app, options.instance)
+    this.#soundings = new Soundings(world, frontier)
     this.#openings = new Openings({
       world,
       stages,
@@ -141,7 +147,7 @@ export class Worker {
     return (
       this.#committing === undefined &&
       this.#broken === undefined &&
-      [...this.#tasks.values()].every((task) => task.life.state !== 'running' || !task.dirty)
+      [...this.#tasks.values()].every((task) => task.life.state !== 'running' || !task.dirty(this.#world.clock.now()))
     )
   }
 
@@ -199,6 +205,7 @@ export class Worker {
     for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) await this.#onGroup(event)
     if (this.#broken !== undefined) await this.#recover()
     this.#fetcher?.fetch(this.#tasks.values())
+    this.#soundings.take(this.#tasks.values())
     const worked = this.#slice()
     await this.#commitIfDue(!worked)
     if (worked) await this.#world.clock.turn()
@@ -297,13 +304,14 @@ export class Worker {
 
   #beginCommit(): void {
     const identity = this.#identity
-    const dirty = [...this.#tasks.values()].filter((task) => task.life.state === 'running' && task.pending === undefined && task.dirty)
+    const now = this.#world.clock.now()
+    const dirty = [...this.#tasks.values()].filter((task) => task.life.state === 'running' && task.pending === undefined && task.dirty(now))
     if (dirty.length === 0 || identity === undefined || this.#rebalancing || this.#broken !== undefined || !this.#leased) return
     this.#commitStarted = this.#world.clock.mono()
     const parts: TaskCommit[] = []
     for (const task of dirty) {
       try {
-        parts.push(task.seal(this.#world.clock.now()))
+        parts.push(task.seal(now, (partition, position, recordedAt) => this.#frontier.reachedBy(partition, position, recordedAt, now)))
       } catch (error) {
         this.#stopTask(task, error)
       }
@@ -365,7 +373,7 @@ export class Worker {
       report(part.counts, telemetry)
       part.task.release(part)
       this.#openings.noteProgress(part.task.name)
-      this.#frontier.committed(part.task.name, part.positions, part.recorded)
+      this.#frontier.committed(part.task.name, part)
       const failed = run.failed.get(part)
       if (failed !== undefined) this.#stopTask(part.task, failed)
       else if (part.task.life.state === 'running') await part.task.sweep().catch((error: unknown) => this.#stopTask(part.task, error))
@@ -408,6 +416,7 @@ export class Worker {
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
+        if (!unbroken) await this.#insist(() => this.#checkGenerations())
         this.#world.telemetry.count('rebalances', {})
         // Members of this generation live. Whoever is none cannot commit positions any more, so what it left open is ended without harm.
         const live = liveWriters(event.userData)
@@ -418,6 +427,25 @@ export class Worker {
         if (!this.#objected && isOfAnotherPlan(event.userData, this.#stages.planHash)) (this.#membership as Membership).rejoin()
         this.#objected = true
       }
+    }
+  }
+
+  /**
+   * While this worker was no member, a projection may have been rebuilt and switched to. A switch is refused once this worker is a member, so what
+   * is decided by now stays so; one that is on its way is ended first, one way or the other.
+   * @throws TidemarkError PLAN_CHANGED
+   */
+  async #checkGenerations(): Promise<void> {
+    const { app, stages } = this.#stages.plan
+    await this.#world.log.fence(rebuildersOf(app), new Set())
+    const { generations } = await readDecisions(this.#world.log, app, 'high')
+    for (const { name, generation } of stages) {
+      const live = generations.get(name) ?? generation
+      if (live === generation) continue
+      throw new TidemarkError('PLAN_CHANGED', `stage "${name}" was rebuilt`, {
+        detail: `Generation ${live} is live, and this worker was started for generation ${generation}.`,
+        hint: 'Start it again: it takes up what was rebuilt.',
+      })
     }
   }
 
@@ -439,7 +467,8 @@ export class Worker {
     // What the group has said since may be that others own them by now. It is heard first, and all that it can say ends here again.
     if (this.#events.length > 0 || this.#writer === undefined) return
     for (const task of this.#mine) {
-      if (this.#tasks.has(task.name) || this.#openings.has(task.name) || this.#halted.has(task.name)) continue
+      if (this.#tasks.has(task.name) || this.#openings.has(task.name) || this.#halted.has(task.name) || this.#clearing.has(task.name))
+        continue
       this.#openings.begin(task)
     }
   }
@@ -486,16 +515,25 @@ export class Worker {
     const { state, telemetry } = this.#world
     await this.#committing
     if (this.#tasks.get(task.name) !== task) return
-    await task.close().catch(() => {})
-    this.#tasks.delete(task.name)
-    if (damaged) {
-      telemetry.count('wipes', { step: task.parts.stage.name, value: 'STORE_CORRUPT' })
-      await state.quarantine({
-        app: this.#stages.plan.app,
-        stage: task.parts.stage.name,
-        generation: task.parts.stage.generation,
-        partition: task.parts.partition,
-      })
+    this.#clearing.add(task.name)
+    try {
+      await task.close().catch(() => {})
+      this.#tasks.delete(task.name)
+      if (damaged) {
+        telemetry.count('wipes', { step: task.parts.stage.name, value: 'STORE_CORRUPT' })
+        await state.quarantine({
+          app: this.#stages.plan.app,
+          stage: task.parts.stage.name,
+          generation: task.parts.stage.generation,
+          partition: task.parts.partition,
+        })
+      }
+    } catch (error) {
+      // Where the damage stays, the next opening finds it again.
+      if (error instanceof TidemarkError) telemetry.event({ kind: 'warning', error })
+      else this.#break(error)
+    } finally {
+      this.#clearing.delete(task.name)
     }
     if (!this.#stop.signal.aborted) this.#openMissing()
   }

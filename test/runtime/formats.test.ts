@@ -139,9 +139,22 @@ describe('a store', () => {
       topicIds: new Map([['in', 'abc']]),
       schemas: [],
       stores: new Map(),
+      heard: new Map(),
     }
     // generation, positions with the recorded time of each (-1 for none), schema ids, stores, ids of topics
     expect(hex(encodeMeta(meta))).toBe(h('01000000 01 01 04696e2f30 07 01 00 00 01 02696e 03616263 316488655ec75108'))
+    // Then, where an inbox is read: its partition; for each topic on the way the partitions, with the position and the time that are through.
+    const told = new Map([
+      ['in/0', { position: 7, through: 4 }],
+      ['in/1', { position: 300, through: undefined }],
+      ['far/2 in/1', { position: 1, through: 0 }],
+    ])
+    const behind = encodeMeta({ ...meta, heard: new Map([['all/2', told]]) })
+    expect(hex(behind.subarray(0, -8))).toBe(
+      h(
+        '01000000 01 01 04696e2f30 07 01 00 00 01 02696e 03616263 05616c6c2f32 02 02696e 02 00 07 08 01 ac02 01 086661722f3220696e 01 01 01 00',
+      ),
+    )
     const sums = new Sums()
     sums.row(1, 1, 2, 1)
     const full = encodeMeta({
@@ -228,13 +241,16 @@ test('control records of an inbox, and what was decided for every later run', as
         .project('last', { row: Item, gate: { version: (v) => v.n }, fold: (_row, v) => v }),
     ]),
   )
+  await run.app()
+  await run.advance('2s')
   const at = run.clock.now()
   await run.put('in', Item, [['k', item(1), at]])
-  const [control] = (await run.topic('golden-all-g1-inbox')).filter(({ key }) => key === undefined)
-  expect(control?.headers).toEqual({ tm_kind: 'progress' })
-  const time = hex(new ByteWriter().varint(at).bytes())
-  // format, when, count; then each source partition with the position behind its last record, and when that was recorded
-  expect(hex(control?.value as Buffer)).toBe(h(`01 ${time} 01 04696e2f30 01 ${time}`))
+  const [first, second] = (await run.topic('golden-all-g1-inbox')).filter(({ key }) => key === undefined)
+  expect([first, second].map((each) => each?.headers)).toEqual([{ tm_kind: 'progress' }, { tm_kind: 'progress' }])
+  const [started, time] = [first?.at as number, at].map((each) => hex(new ByteWriter().varint(each).bytes()))
+  // format, when, count; then each source partition with the position that has come through, and the time up to which (-1 for none)
+  expect(hex(first?.value as Buffer)).toBe(h(`01 ${started} 01 04696e2f30 00 01`))
+  expect(hex(second?.value as Buffer)).toBe(h(`01 ${time} 01 04696e2f30 01 ${time}`))
   await run.replay('last')
   await run.app()
   const decisions = (await run.topic('golden-decisions')).map(({ key, value }) => [key, value?.toString()])

@@ -4,6 +4,7 @@ import { type Flow, TidemarkError, text, topology } from '#tidemark'
 import { harness } from '#tidemark/testing'
 import { freshnessOf } from '../../src/runtime/freshness.ts'
 import { Frontier } from '../../src/runtime/frontier.ts'
+import type { SourceProgress, Way } from '../../src/runtime/heard.ts'
 import { billing, Consent, consents, optIn, preferences } from '../fixtures/crm.ts'
 import { click, clicks, Item, item, Sum, summed } from '../fixtures/plain.ts'
 import { Cluster } from './cluster.ts'
@@ -222,6 +223,7 @@ describe('by itself', () => {
   const question = {
     partition: 'in/0',
     facts: [{ fact: 'clicks', window: { targetMs: 5_000, quantile: 0.99, maxMs: 60_000 }, behindInbox: undefined }],
+    behindInbox: undefined,
     parked: undefined,
     restoring: undefined,
   }
@@ -250,7 +252,13 @@ describe('by itself', () => {
   const following = (fact: string, targetMs: number, ...sources: string[]) => ({
     fact,
     window: { targetMs, quantile: 0.99, maxMs: 60_000 },
-    behindInbox: sources,
+    behindInbox: new Map(sources.map((source) => [source, [source]])),
+  })
+
+  const upTo = (position: number, recordedAt: number, told: ReadonlyMap<Way, SourceProgress> = new Map()) => ({
+    positions: new Map([['in/0', position]]),
+    recorded: new Map([['in/0', recordedAt]]),
+    heard: new Map([['in/0', told]]),
   })
 
   test('an inbox answers for its sources as they stood before it was asked, and not as they stand when it answers', () => {
@@ -265,9 +273,9 @@ describe('by itself', () => {
     frontier.polled('in/0', { high: 9, at: 2_100 }, frontier.snapshot(2_100))
     // Two records more are in the inbox, and only when they are committed does it answer for what it was asked behind them.
     expect(ask(2_200)).toMatchObject({ ageMs: 1_200 })
-    frontier.committed('t', new Map([['in/0', 8]]), new Map([['in/0', 2_050]]))
+    frontier.committed('t', upTo(8, 2_050))
     expect(ask(2_200)).toMatchObject({ ageMs: 1_200 })
-    frontier.committed('t', new Map([['in/0', 9]]), new Map([['in/0', 2_060]]))
+    frontier.committed('t', upTo(9, 2_060))
     expect(ask(2_200)).toMatchObject({ ageMs: 200 })
     const quiet = frontier.snapshot(2_300)
     frontier.polled('a/0', { high: 7, at: 2_400 }, frontier.snapshot(2_400))
@@ -293,7 +301,7 @@ describe('by itself', () => {
     expect(ask(following('both', 500, 'b/0', 'a/0'))).toMatchObject({ state: 'stale', overrunMs: 300 })
     expect(ask(fresh, following('elsewhere', 500, 'a/0', 'c/0'))).toEqual({
       state: 'unknown',
-      reason: 'nothing is known of the sources of "elsewhere" yet',
+      reason: 'nothing is known yet of the sources of "elsewhere"',
     })
   })
 

@@ -15,6 +15,16 @@ const META: TaskMeta = {
   ]),
   schemas: [1, 7],
   stores: new Map(),
+  heard: new Map([
+    [
+      'b.in/0',
+      new Map([
+        ['src/0', { position: 12, through: 1_700_000_000_000 }],
+        ['src/1', { position: 0, through: undefined }],
+        ['a.in/1 far/3', { position: 4, through: 0 }],
+      ]),
+    ],
+  ]),
 }
 
 test('what a commit says of its task comes back as it was', () => {

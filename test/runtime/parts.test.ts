@@ -178,6 +178,7 @@ describe('a store', () => {
         topicIds: new Map(),
         schemas: [],
         stores: new Map([[1, store.meta()]]),
+        heard: new Map(),
       }))
       // Written again while the first commit is on its way: that one is newer than disk, and stays.
       scope.begin(slot, undefined)

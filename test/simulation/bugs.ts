@@ -16,7 +16,9 @@ import {
   sendOutputs,
   writeStores,
 } from '../../src/runtime/commit.ts'
+import type { Input } from '../../src/runtime/input.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../../src/runtime/meta.ts'
+import { Progress } from '../../src/runtime/progress.ts'
 import { CHK_KEY, unescapeKey } from '../../src/runtime/rows.ts'
 import { StoreState } from '../../src/runtime/store-state.ts'
 import type { Bug, FaultKind, Settings } from '../../src/testing/simulate.ts'
@@ -465,5 +467,21 @@ export const BUGS: readonly NamedBug[] = [
     bug: { state: marksOfAllGenerations },
     settings: { replay: true },
     seed: 3,
+  },
+  {
+    name: 'told-too-early',
+    about: 'an inbox is told that a source has come through as far as it was read, not as far as it was processed',
+    bug: {
+      patch: () => {
+        const real = Object.getOwnPropertyDescriptor(Progress.prototype, 'announce') as PropertyDescriptor
+        const { value: announce } = real as { value: Progress['announce'] }
+        Progress.prototype.announce = function (outbox, inputs, reached, now) {
+          const read = inputs.map((input) => Object.create(input, { position: { value: input.readTo } }) as Input)
+          announce.call(this, outbox, read, reached, now)
+        }
+        return () => Object.defineProperty(Progress.prototype, 'announce', real)
+      },
+    },
+    seed: 6,
   },
 ]

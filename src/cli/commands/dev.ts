@@ -164,8 +164,8 @@ class Session {
     this.#running = running
     void running.ended().catch((error: unknown) => this.#ending.fail(error))
     if (!once || port !== undefined) this.#serving = await this.#serve(port ?? DEFAULT_PORT)
-    // Other commands work on folders that hold a log.
-    if (kafka === undefined) await record(this.#dir, { topology: name, ...(this.#serving === undefined ? {} : { url: this.#serving.url }) })
+    // Other commands need not be told then.
+    await record(this.#dir, { topology: name, ...(this.#serving === undefined ? {} : { url: this.#serving.url }) })
     for (const warning of await changedFolds(this.#dir, topology.graph)) this.#meter.notice('warning', warning)
     const feeding = kafka === undefined || kafka.feeds ? feed : undefined
     this.#feed = await feeding?.open(running.access, { dir: this.#dir, unpaced: once, options: this.#options.feed })

@@ -1,11 +1,10 @@
-/** `tidemark export`: all rows of a view as JSON lines, from a folder that nobody has open. */
+/** `tidemark export`: all rows of a view as JSON lines, from a folder that nobody has open, or from the changelogs on Kafka. */
 import { openResting } from '../../runtime/offline.ts'
 import { jsonText } from '../../server/json.ts'
-import { offline } from '../offline.ts'
-import type { Wanted } from '../place.ts'
+import { offline, type WantedAnywhere } from '../offline.ts'
 import { EXIT, type Shell } from '../shell.ts'
 
-export interface ExportOptions extends Wanted {
+export interface ExportOptions extends WantedAnywhere {
   /** Only rows whose key's text begins so. */
   readonly prefix: string | undefined
 }
@@ -16,8 +15,8 @@ const PAGE_ROWS = 1_000
 export async function exportView(view: string, options: ExportOptions, shell: Shell): Promise<number> {
   const instead = (url: string | undefined): string =>
     url === undefined ? 'Stop that process, or read the view from it over HTTP.' : `Stop it, or read the view from it: ${url}/views/${view}`
-  await offline(options, shell, instead, async ({ graph, world, signal }) => {
-    const resting = await openResting(graph, view, world, signal)
+  await offline(options, shell, instead, async ({ graph, world, signal, shared }) => {
+    const resting = await openResting(graph, view, world, { signal, shared })
     try {
       let after: string | undefined
       do {

@@ -1,24 +1,24 @@
 /** `tidemark replay`: a projection made again from its log, compared with the live one by state hash, and switched to. */
 import { type Replayed, replay } from '../../runtime/replay.ts'
 import { jsonText } from '../../server/json.ts'
-import { offline } from '../offline.ts'
-import type { Wanted } from '../place.ts'
+import { offline, type WantedAnywhere } from '../offline.ts'
 import { grouped } from '../render.ts'
 import { EXIT, type Shell } from '../shell.ts'
 import type { SWITCHES } from '../words.ts'
 
-export interface ReplayOptions extends Wanted {
+export interface ReplayOptions extends WantedAnywhere {
   /** When the rebuilt projection becomes the live one. */
   readonly switch: (typeof SWITCHES)[number]
   readonly json: boolean
 }
 
-/** @throws TidemarkError VIEW_UNKNOWN, LOG_LOCKED, PLAN_CHANGED, POSITION_GAP */
+/** @throws TidemarkError VIEW_UNKNOWN, LOG_LOCKED, APP_RUNNING, PLAN_CHANGED, POSITION_GAP */
 export async function replayProjection(projection: string, options: ReplayOptions, shell: Shell): Promise<number> {
   const instead = (): string => 'A projection is rebuilt while nobody runs it. Stop that process first.'
-  const replayed = await offline(options, shell, instead, ({ graph, world, signal }) =>
+  const replayed = await offline(options, shell, instead, ({ graph, world, signal, shared }) =>
     replay(graph, projection, world, {
       switch: options.switch,
+      shared,
       signal,
       onProgress: ({ partition, done, total }) =>
         void shell.err.write(`partition ${partition}: ${grouped(done)} records of about ${grouped(total)}\n`),

@@ -4,23 +4,16 @@
  * What stops it says whether it comes back. Told to end (SIGTERM), as supervisors do who start it again, a worker with a name stays a member:
  * within its session nobody else notices. Interrupted (Ctrl-C, SIGINT) it leaves for good, and others take over at once.
  */
-import { join } from 'node:path'
-import { codeOf, TidemarkError } from '../../base/errors.ts'
+import { TidemarkError } from '../../base/errors.ts'
 import { type Duration, durationMs } from '../../base/time.ts'
-import { nodeFs } from '../../drivers/node/index.ts'
-import { schemaCatalogue } from '../../drivers/schemas/index.ts'
-import type { Lock } from '../../ports/fs.ts'
 import type { LogDriver } from '../../ports/log.ts'
-import { brokersOf, kafkaOf } from '../kafka.ts'
+import { brokersOf, committedSchemas, kafkaOf } from '../kafka.ts'
 import type { RunWords } from '../kafka-grammar.ts'
 import type { Loaded } from '../load.ts'
 import type { Shell } from '../shell.ts'
+import { checkedInstance, lockAnyFolder, lockFolder, workerFolder } from '../worker-folder.ts'
 import { dev } from './dev.ts'
 import { compared, onLog } from './topics.ts'
-
-/** Dynamic workers on one machine. */
-const PLACES_MAX = 1_000
-const INSTANCE = /^[a-zA-Z0-9._-]{1,100}$/
 
 /** @throws TidemarkError when it cannot be started; what happens later is shown, and decides the exit code */
 export async function runOnKafka(
@@ -30,11 +23,7 @@ export async function runOnKafka(
   shell: Shell,
 ): Promise<number> {
   const { instance = '0', dynamic = false, session, once = false, json = false, feed: feeds = false, port } = words
-  if (!INSTANCE.test(instance)) {
-    throw new TidemarkError('OPTION_INVALID', `"${instance}" is no name for a worker`, {
-      hint: 'Use letters, digits, dots, dashes and underscores.',
-    })
-  }
+  checkedInstance(instance)
   if (dynamic && words.instance !== undefined) {
     throw new TidemarkError('OPTION_INVALID', 'a dynamic worker has no name', { hint: 'Leave out --instance, or --dynamic.' })
   }
@@ -54,51 +43,17 @@ export async function runOnKafka(
   const log = await kafkaOf(words, shell)
   await requireSources(log, loaded, shell)
   const { name } = loaded.topology
-  const place = dynamic ? await anyPlace(name, words.dir) : await placeOf(words.dir ?? join(homeOf(name), instance), instance)
-  const { dir } = place
+  const schemas = await committedSchemas()
+  // Taken before the group hears of this worker: another one of the same name would be thrown out of it first.
+  const { dir, lock } = dynamic
+    ? await lockAnyFolder(name, words.dir)
+    : await lockFolder(words.dir ?? workerFolder(name, instance), instance, 'Give another worker its own name: --instance 1. Or none: --dynamic.')
   const who = dynamic ? 'as a dynamic member' : `as instance ${instance}`
   const where = `on Kafka at ${brokersOf(words, shell).join(', ')} ${who}, state in ${dir}`
-  // Ids of schemas must mean the same to every worker: only what is committed with the code does.
-  const schemas = schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
   try {
     return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, member, feeds, schemas } }, shell)
   } finally {
-    await place.lock.release()
-  }
-}
-
-interface Place {
-  readonly dir: string
-  readonly lock: Lock
-}
-
-function homeOf(topology: string): string {
-  return join('.tidemark', 'kafka', topology)
-}
-
-/** Taken before the group hears of this worker: another one of the same name would be thrown out of it first. */
-async function placeOf(dir: string, instance: string): Promise<Place> {
-  try {
-    return { dir, lock: await nodeFs.lock(join(dir, 'worker')) }
-  } catch (error) {
-    if (codeOf(error) !== 'LOG_LOCKED') throw error
-    throw new TidemarkError('STORE_LOCKED', `instance "${instance}" runs already, with its state in ${dir}`, {
-      hint: 'Give another worker a name of its own: --instance 1. Or none: --dynamic.',
-    })
-  }
-}
-
-/** The first folder that no other worker on this machine uses: what one of them left there is restored from, whoever it was. */
-async function anyPlace(topology: string, chosen: string | undefined): Promise<Place> {
-  for (let n = 0; ; n++) {
-    const dir = chosen ?? join(homeOf(topology), `dynamic-${n}`)
-    try {
-      return { dir, lock: await nodeFs.lock(join(dir, 'worker')) }
-    } catch (error) {
-      if (codeOf(error) !== 'LOG_LOCKED') throw error
-      if (chosen === undefined && n < PLACES_MAX) continue
-      throw new TidemarkError('STORE_LOCKED', `another worker has its state in ${dir}`, { hint: 'Give each a folder of its own: --dir.' })
-    }
+    await lock.release()
   }
 }
 

@@ -1,13 +1,12 @@
-/** `tidemark verify`: reads all state and the whole log of a folder, and compares them with their checksums. */
+/** `tidemark verify`: reads all state and the whole log of an application, and compares them with their checksums. */
 import { type Verified, verify } from '../../runtime/verify.ts'
 import { jsonText } from '../../server/json.ts'
 import { errorData } from '../failure.ts'
-import { offline } from '../offline.ts'
-import type { Wanted } from '../place.ts'
+import { offline, type WantedAnywhere } from '../offline.ts'
 import { grouped } from '../render.ts'
 import { EXIT, type Shell } from '../shell.ts'
 
-export interface VerifyOptions extends Wanted {
+export interface VerifyOptions extends WantedAnywhere {
   /** Move damaged state aside, so that the next start restores it. */
   readonly repair: boolean
   readonly json: boolean
@@ -19,8 +18,8 @@ const PROBLEMS_SHOWN = 50
 /** @throws TidemarkError LOG_LOCKED, INPUT_INVALID, LOG_CORRUPT when the log cannot even be opened */
 export async function verifyFolder(options: VerifyOptions, shell: Shell): Promise<number> {
   const instead = (): string => 'A folder is verified while nobody has it open. Stop that process first.'
-  const verified = await offline(options, shell, instead, ({ graph, world, signal }) =>
-    verify(graph, world, { repair: options.repair, signal }),
+  const verified = await offline(options, shell, instead, ({ graph, world, signal, shared, keeps }) =>
+    verify(graph, world, { repair: options.repair, signal, shared, keeps }),
   )
   const { problems, repaired } = verified
   if (options.json)

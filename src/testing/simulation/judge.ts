@@ -11,6 +11,7 @@
  *  O7  what went in is what came out, was dropped for a reason, or waits                               P5
  *  O8  poison is dead-lettered once, byte for byte                                                     P5
  *  O13 no state is dropped without damage                                                              P9
+ *  O14 what inboxes tell of their sources is so, and projections have kept what was told
  *  and state rebuilt from its log is the state that was live                                           P7
  */
 
@@ -24,6 +25,7 @@ import { decodeRow, type RowCodec, storePrefix, unescapeKey } from '../../runtim
 import { KeySlot, Row } from '../../runtime/slots.ts'
 import { storeOf } from '../../topology/node.ts'
 import { difference, type Expected, type Oracle, type OutputModel, textsOf } from './oracle.ts'
+import { falselyTold } from './told.ts'
 import type { Change, Recorded, Shelf, Sight } from './watch.ts'
 
 export interface JudgeParts {
@@ -86,6 +88,8 @@ export class Judge {
       this.#store(shelf, sight)
       this.#rows(shelf, sight)
     }
+    const told = falselyTold(this.#parts.plan, sight, this.#parts.exactlyOnce)
+    if (told !== undefined) this.#parts.report(`O14: ${told}`)
     if (this.#parts.exactlyOnce) {
       for (const model of this.#parts.oracle.outputs ?? []) this.#outputsExactly(model, sight)
       this.#versions(sight)
