@@ -208,6 +208,21 @@ describe('a folder at rest', () => {
     expect(JSON.parse(out)).toMatchObject({ problems: [{ where: expect.stringMatching(/^orders\.v1\/\d$/), code: 'LOG_CORRUPT' }] })
   })
 
+  test('that a rebuild differs from says what to do next, in words that can be run', async () => {
+    const dir = temporary()
+    await tidemark('dev', SHOP, '--dir', dir, '--once')
+    const other = ['--dir', dir, '--topology', `${SHOP}/doubling.ts`]
+    const { code, out } = await tidemark('replay', 'demand-by-sku', ...other)
+    expect(code).toBe(2)
+    expect(out).toMatch(/demand-by-sku: different\. [\s\S]*generation 1 stays live/)
+    const [, next = ''] = /changed on purpose.*: tidemark (replay .*)/.exec(out) ?? []
+    expect(next).toBe(`replay demand-by-sku ${other.join(' ')} --switch always`)
+    expect(out).toContain(`"tidemark verify ${other.join(' ')}"`)
+    const switched = await tidemark(...next.split(' '))
+    expect([switched.code, switched.out]).toEqual([0, expect.stringContaining('it is live now')])
+    expect(switched.out).not.toContain('Next:')
+  })
+
   test('is left as it is when the view, the topology or the folder is another', async () => {
     const dir = temporary()
     await tidemark('dev', SHOP, '--dir', dir, '--once')
