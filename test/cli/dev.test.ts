@@ -134,6 +134,16 @@ describe('a folder', () => {
     await first.ended()
   })
 
+  test('that is a file is refused in one sentence, by every command that is given it', async () => {
+    const file = join(temporary(), 'taken')
+    writeFileSync(file, 'a file')
+    for (const words of [['dev', SHOP, '--once'], ['run', SHOP], ['verify'], ['export', 'demand-by-sku'], ['replay', 'demand-by-sku']]) {
+      const { code, out, err } = await inProcess([...words, '--dir', file])
+      expect([words[0], code === 64 || code === 78, out]).toEqual([words[0], true, ''])
+      expect(err).toMatch(/^(OPTION|INPUT)_INVALID: .*taken.*\n.* is a file\.\nhint: .*\n$/)
+    }
+  })
+
   test('remembers its topology, and is below .tidemark unless it is named', async () => {
     const working = temporary()
     const { code, err } = await new Command(['dev', join(ROOT, SHOP), '--once'], working).ended()

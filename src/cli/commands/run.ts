@@ -5,6 +5,7 @@ import { nodeFs } from '../../drivers/node/index.ts'
 import { schemaCatalogue } from '../../drivers/schemas/index.ts'
 import type { Lock } from '../../ports/fs.ts'
 import type { LogDriver } from '../../ports/log.ts'
+import { requireFolder } from '../../start.ts'
 import { brokersOf, kafkaOf } from '../kafka.ts'
 import type { RunWords } from '../kafka-grammar.ts'
 import type { Loaded } from '../load.ts'
@@ -36,10 +37,11 @@ export async function runOnKafka(
   if (!feeds && given !== undefined) {
     throw new TidemarkError('OPTION_INVALID', `--${given} is an option of the feed`, { hint: 'Add --feed to run it here.' })
   }
-  const log = await kafkaOf(words, shell)
-  await requireSources(log, loaded, shell)
   const { name } = loaded.topology
   const dir = words.dir ?? join('.tidemark', 'kafka', name, instance)
+  requireFolder(dir)
+  const log = await kafkaOf(words, shell)
+  await requireSources(log, loaded, shell)
   const where = `on Kafka at ${brokersOf(words, shell).join(', ')} as instance ${instance}, state in ${dir}`
   // Ids of schemas must mean the same to every worker: only what is committed with the code does.
   const schemas = schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
