@@ -73,6 +73,7 @@ export const ERROR_CODES = {
   TASK_FAILED: 'a task failed for a reason that has no name of its own: a defect',
   TASK_HALTED: 'a task stopped because a step says halt',
   DEAD_LETTER_FAILED: 'a dead letter could not be written',
+  REDRIVE_REFUSED: 'a dead letter cannot be put back where it failed',
   VIEW_UNKNOWN: 'a view does not exist',
   DECISION_UNKNOWN: 'a decision is not declared by its projection',
   APP_CLOSED: 'the application was used after it was closed',

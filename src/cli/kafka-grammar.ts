@@ -82,13 +82,18 @@ export function addAcl(program: Command, shell: Shell, ends: Ends): void {
   )
 }
 
-/** Where Kafka is and how it is spoken to. Secrets are named by where they are, never written down. */
-function kafkaOptions(command: Command): Command {
-  return command
-    .option('--brokers <list>', `host:port, with commas between (default: $TIDEMARK_BROKERS, else ${DEFAULT_BROKERS})`)
-    .addOption(
+/**
+ * Where Kafka is and how it is spoken to. Secrets are named by where they are, never written down.
+ * @param makes whether the command may make topics
+ */
+export function kafkaOptions(command: Command, { makes }: { readonly makes: boolean } = { makes: true }): Command {
+  command.option('--brokers <list>', `host:port, with commas between (default: $TIDEMARK_BROKERS, else ${DEFAULT_BROKERS})`)
+  if (makes) {
+    command.addOption(
       new Option('--replication <n>', "copies of topics that are made (default: the brokers' own)").argParser((given) => Number(given)),
     )
+  }
+  return command
     .option('--tls', 'speak TLS, and trust the authorities that Node trusts')
     .option('--tls-ca <file>', 'speak TLS, and trust these authorities (PEM)')
     .option('--tls-cert <file>', 'our own certificate (PEM)')

@@ -9,6 +9,7 @@ import { SECTIONS } from '../plan/explain.ts'
 import type { DevOptions } from './commands/dev.ts'
 import type { PlanOptions } from './commands/plan.ts'
 import type { ReplayOptions } from './commands/replay.ts'
+import { addDead } from './dead-grammar.ts'
 import { fail } from './failure.ts'
 import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
 import { addAcl, addRun, addRunOptions, addTopics, type RunWords } from './kafka-grammar.ts'
@@ -79,6 +80,7 @@ function programOf(shell: Shell, loaded: Loaded | undefined, outcome: Outcome): 
   addTypes(program, shell, ends)
   addExport(program, shell, ends)
   addReplay(program, shell, ends)
+  addDead(program, shell, ends)
   addVerify(program, shell, ends)
   return program.addHelpText('after', EXITS)
 }

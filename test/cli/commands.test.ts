@@ -41,8 +41,8 @@ describe('words', () => {
   })
 
   test('of help are there for every command, with examples, and for the options of a feed', async () => {
-    for (const command of ['dev', 'plan', 'check', 'types', 'export', 'replay', 'verify']) {
-      const { code, out } = await tidemark(command, '--help')
+    for (const command of ['dev', 'plan', 'check', 'types', 'export', 'replay', 'verify', 'dead list', 'dead show', 'dead redrive']) {
+      const { code, out } = await tidemark(...command.split(' '), '--help')
       expect(code).toBe(0)
       expect(out).toContain(`Usage: tidemark ${command}`)
       expect(out).toContain('Examples:')

@@ -17,7 +17,11 @@ describeUnless(await whyNotStarted(), 'a Kafka for a developer', () => {
     const [port] = await freePorts(1)
     const child = spawn(process.execPath, [SCRIPT, '--port', `${port}`, '--folder', folder], { stdio: ['ignore', 'pipe', 'pipe'] })
     let said = ''
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => void (said += text))
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said += text
+      })
+    }
     const ended = once(child, 'close').then(([code]) => code as number | null)
     onTestFinished(async () => {
       child.kill('SIGKILL')
