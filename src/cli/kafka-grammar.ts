@@ -26,7 +26,7 @@ export function addRunOptions(command: Command): Command {
       .option('--dir <folder>', 'where state lies (default: .tidemark/kafka/<topology>/<instance>)')
       .addOption(new Option('--port <number>', `first port to try for the views, 0 for any (default: ${DEFAULT_PORT})`).argParser(portOf))
       .option('--feed', "run the topology's feed as well; one worker of all may")
-      .option('--once', 'end when everything is applied')
+      .option('--once', 'end when all is processed: exit code 0 when everything was applied, 3 when records are dead')
       .option('--json', 'one JSON object on stdout at the end, errors included, and nothing else there'),
   )
 }

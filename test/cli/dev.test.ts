@@ -35,12 +35,28 @@ describe('once', () => {
   })
 
   test('without --json ends with the line of the check, in plain lines', async () => {
-    const { code, out } = await tidemark('dev', SHOP, '--dir', temporary(), '--once', '--broken')
+    const { code, out } = await tidemark('dev', SHOP, '--dir', temporary(), '--once', '--poison')
     expect(code).toBe(0)
     expect(lastLine(out)).toBe('15 rows, 19900 units: equal to the recomputation (19900)')
     expect(out).toMatch(/feed 200\/200 .* applied 200 .* dead-lettered 1 /)
-    expect(out).toContain('input: line 3: an order without units')
+    expect(out).toContain('dead: 1 record that the feed had broken on purpose')
     expect(out).not.toContain('\u001b')
+  })
+
+  test('ends with a code of its own and says what was not applied, until that has been put right: a second run is no success either', async () => {
+    const dir = temporary()
+    const { code, out } = await tidemark('dev', SHOP, '--dir', dir, '--once', '--broken', '--negative')
+    // The check fails as well here, and is the worse news.
+    expect(code).toBe(1)
+    expect(out).toContain('input: line 3: an order without units')
+    const left = `1 row of the input could not be read, 2 records are dead ("tidemark dead list --dir ${dir}" says why)`
+    expect(lastLine(out)).toBe(`NOT everything was applied: ${left}.`)
+    const equal = temporary()
+    const broken = await tidemark('dev', SHOP, '--dir', equal, '--once', '--broken')
+    expect([broken.code, lastLine(broken.out)]).toEqual([3, expect.stringContaining('1 row of the input could not be read, 1 record is dead')])
+    expect(broken.out).toContain('equal to the recomputation')
+    const second = await tidemark('dev', SHOP, '--dir', equal, '--once', '--json')
+    expect([second.code, JSON.parse(second.out)]).toMatchObject([3, { equal: true, dead: 0, notApplied: { rows: 0, dead: 1, parked: 0 } }])
   })
 
   test('fails when the check finds a difference', async () => {

@@ -10,6 +10,7 @@ import { jsonText } from '../../server/json.ts'
 import { type Serving, serve } from '../../server/server.ts'
 import { type Running, start } from '../../start.ts'
 import { errorData, errorText, exitCodeOf } from '../failure.ts'
+import { isWhole, type Leftover, leftLine, leftOver } from '../leftover.ts'
 import { picture, plainLine, type Sample, Screen } from '../live.ts'
 import type { Loaded } from '../load.ts'
 import { lockAt } from '../locks.ts'
@@ -17,7 +18,7 @@ import { Meter } from '../meter.ts'
 import { changedFolds, defaultFolder, record } from '../place.ts'
 import { paint } from '../render.ts'
 import { EXIT, type Output, type Shell, type Signal } from '../shell.ts'
-import { DEFAULT_PORT } from '../words.ts'
+import { DEFAULT_PORT, quoted } from '../words.ts'
 
 export interface DevOptions {
   /** Default `.tidemark/<topology>`. */
@@ -130,6 +131,7 @@ class Session {
   #fed = false
   #applied = false
   #check: FeedCheck | undefined
+  #left: Leftover | undefined
   #halted: TidemarkError | undefined
   #shownAt = Number.NEGATIVE_INFINITY
   #problemsShown = 0
@@ -220,14 +222,16 @@ class Session {
   }
 
   async #finish(): Promise<void> {
-    const { app } = this.#running as Running<readonly unknown[]>
+    const { app, access } = this.#running as Running<readonly unknown[]>
     this.#applied = true
+    this.#left = await leftOver(access.log, app.plan, this.#feed, this.#meter)
     // Rows that other workers have are not here to be compared.
     if (this.#feed === undefined || !this.#alone) return
     this.#check = await this.#feed.check({ view: (name) => app.view(name) })
     if (this.#screen !== undefined) return
     await this.#say(plainLine(this.#sample()))
-    await this.#tellUnread()
+    const { meant = 0 } = this.#left
+    if (meant > 0) await this.#say(`dead: ${meant} ${meant === 1 ? 'record' : 'records'} that the feed had broken on purpose`)
     await this.#say(this.#check.sentence)
   }
 
@@ -256,6 +260,7 @@ class Session {
     await this.#tell()
     if (!this.#applied) await this.#tellUnread()
     const error = failure ?? this.#halted
+    if (this.#left !== undefined && !isWhole(this.#left)) await this.#say(leftLine(this.#left, this.#deadList))
     if (error !== undefined) await this.#shell.err.write(`${errorText(error, paint(this.#shell.err, this.#shell.env))}\n`)
     if (by !== undefined || error !== undefined) await this.#say(this.#whereItGoesOn())
     const code = this.#code()
@@ -272,8 +277,15 @@ class Session {
     const { failure, by } = this.#ending
     if (failure !== undefined) return exitCodeOf(failure)
     if (this.#halted !== undefined || this.#check?.equal === false) return EXIT.failed
+    if (this.#options.once && this.#left !== undefined && !isWhole(this.#left)) return EXIT.incomplete
     if (by === undefined || (this.#applied && !this.#options.once)) return EXIT.ok
     return by === 'SIGTERM' && !this.#options.once ? EXIT.ok : EXIT.interrupted
+  }
+
+  /** The command that tells more of dead letters. */
+  get #deadList(): string {
+    const { kafka } = this.#options
+    return `"tidemark dead list ${kafka === undefined ? `--dir ${quoted(this.#dir)}` : `--kafka --topology ${this.#loaded.name}`}"`
   }
 
   #whereItGoesOn(): string {
@@ -287,7 +299,8 @@ class Session {
     const seconds = Math.round(this.#shell.clock.mono() - this.#began) / 1_000
     const equal = this.#check === undefined ? {} : { equal: this.#check.equal }
     const state = { restored: this.#meter.of('restored'), wipes: this.#meter.of('wipes') }
-    return { ...this.#check?.figures, ...equal, ...this.#counts(), ...state, seconds }
+    const left = this.#left === undefined ? {} : { notApplied: this.#left }
+    return { ...this.#check?.figures, ...equal, ...this.#counts(), ...left, ...state, seconds }
   }
 
   #counts(): Sample['counts'] {
