@@ -40,12 +40,34 @@ export async function kafkaOf(words: KafkaWords, shell: Shell): Promise<LogDrive
   const ssl = Object.keys(files).length > 0 ? files : tls
   const sasl = saslOf(words)
   const { kafka } = await import('../drivers/kafka/index.ts')
-  return kafka({
-    brokers: brokersOf(words, shell),
+  const brokers = brokersOf(words, shell)
+  const driver = kafka({
+    brokers,
     ssl,
     ...(sasl === undefined ? {} : { sasl }),
     ...(replication === undefined ? {} : { replication }),
   })
+  return impatient(driver, brokers, shell)
+}
+
+/** Who waits longer for a first answer is told why, ms. */
+const SAY_AFTER_MS = 1_500
+
+/** The same driver, whose opening says so when no broker answers. */
+function impatient(driver: LogDriver, brokers: readonly string[], shell: Shell): LogDriver {
+  return {
+    name: driver.name,
+    open: async (parts) => {
+      const opened = new AbortController()
+      const say = (): Promise<void> => shell.err.write(`no broker answers yet at ${brokers.join(', ')}; they are tried for some seconds\n`)
+      void shell.clock.sleep(SAY_AFTER_MS, opened.signal).then(say, () => {})
+      try {
+        return await driver.open(parts)
+      } finally {
+        opened.abort()
+      }
+    },
+  }
 }
 
 function saslOf({ sasl, saslUsername, saslPasswordFile }: KafkaWords): Sasl | undefined {

@@ -102,7 +102,10 @@ function addDev(program: Command, shell: Shell, loaded: Loaded | undefined, ends
   const feeding = addFeedOptions(command, 'dev', loaded)
   examples(command, [
     ['tidemark dev topologies/retail', 'at its own pace, views on http://127.0.0.1:8080/views'],
-    ['tidemark dev topologies/retail --once --json', 'as fast as it goes; exit code 0 when everything was applied, 3 when something could not be'],
+    [
+      'tidemark dev topologies/retail --once --json',
+      'as fast as it goes; exit code 0 when everything was applied, 3 when something could not be',
+    ],
     ['tidemark dev topologies/retail --help', 'the options of its feed as well'],
   ])
   command.action(
@@ -149,7 +152,10 @@ function addDevOptions(command: Command): Command {
         portOf,
       ),
     )
-    .option('--once', 'as fast as it goes, and end: exit code 0 when everything was applied, 3 when rows were unreadable or records are dead')
+    .option(
+      '--once',
+      'as fast as it goes, and end: exit code 0 when everything was applied, 3 when rows were unreadable or records are dead',
+    )
     .option('--json', 'one JSON object on stdout at the end, errors included, and nothing else there')
 }
 

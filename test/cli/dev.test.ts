@@ -53,7 +53,10 @@ describe('once', () => {
     expect(lastLine(out)).toBe(`NOT everything was applied: ${left}.`)
     const equal = temporary()
     const broken = await tidemark('dev', SHOP, '--dir', equal, '--once', '--broken')
-    expect([broken.code, lastLine(broken.out)]).toEqual([3, expect.stringContaining('1 row of the input could not be read, 1 record is dead')])
+    expect([broken.code, lastLine(broken.out)]).toEqual([
+      3,
+      expect.stringContaining('1 row of the input could not be read, 1 record is dead'),
+    ])
     expect(broken.out).toContain('equal to the recomputation')
     const second = await tidemark('dev', SHOP, '--dir', equal, '--once', '--json')
     expect([second.code, JSON.parse(second.out)]).toMatchObject([3, { equal: true, dead: 0, notApplied: { rows: 0, dead: 1, parked: 0 } }])
@@ -97,6 +100,17 @@ describe('once', () => {
       expect(JSON.parse(out)).toMatchObject({ interrupted: true, applied: 50 })
     }
   })
+})
+
+test('a start after a kill says where it goes on, what it restored and how long that took; a first start says nothing', async () => {
+  const dir = temporary()
+  const first = await waiting(dir)
+  expect(first.out).not.toContain('goes on from')
+  first.signal('SIGKILL')
+  await first.ended()
+  const { code, out } = await tidemark('dev', SHOP, '--dir', dir, '--once')
+  expect([code, out.match(/goes on from/g)?.length]).toEqual([0, 1])
+  expect(out).toMatch(/^goes on from \d+ committed records, restored \d+ rows in [\d,]+ ms$/m)
 })
 
 describe('an interrupt', () => {

@@ -6,6 +6,7 @@ import { schemaCatalogue } from '../../drivers/schemas/index.ts'
 import type { Lock } from '../../ports/fs.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { requireFolder } from '../../start.ts'
+import { Ear } from '../ear.ts'
 import { brokersOf, kafkaOf } from '../kafka.ts'
 import type { RunWords } from '../kafka-grammar.ts'
 import type { Loaded } from '../load.ts'
@@ -40,14 +41,15 @@ export async function runOnKafka(
   const { name } = loaded.topology
   const dir = words.dir ?? join('.tidemark', 'kafka', name, instance)
   requireFolder(dir)
-  const log = await kafkaOf(words, shell)
+  const ear = new Ear(shell.clock)
+  const log = ear.listened(await kafkaOf(words, shell))
   await requireSources(log, loaded, shell)
   const where = `on Kafka at ${brokersOf(words, shell).join(', ')} as instance ${instance}, state in ${dir}`
   // Ids of schemas must mean the same to every worker: only what is committed with the code does.
   const schemas = schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
   const lock = await lockOf(dir, instance)
   try {
-    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, instance, feeds, schemas } }, shell)
+    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, ear, where, instance, feeds, schemas } }, shell)
   } finally {
     await lock.release()
   }
