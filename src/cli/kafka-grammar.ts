@@ -1,6 +1,6 @@
 /** The commands that talk to Kafka, and the options by which all of them find it. */
 import type { Command } from 'commander'
-import { Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import type { AclOptions } from './commands/acl.ts'
 import type { TopicsOptions } from './commands/topics.ts'
 import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
@@ -89,9 +89,7 @@ export function addAcl(program: Command, shell: Shell, ends: Ends): void {
 export function kafkaOptions(command: Command, { makes }: { readonly makes: boolean } = { makes: true }): Command {
   command.option('--brokers <list>', `host:port, with commas between (default: $TIDEMARK_BROKERS, else ${DEFAULT_BROKERS})`)
   if (makes) {
-    command.addOption(
-      new Option('--replication <n>', "copies of topics that are made (default: the brokers' own)").argParser((given) => Number(given)),
-    )
+    command.addOption(new Option('--replication <n>', "copies of topics that are made (default: the brokers' own)").argParser(copiesOf))
   }
   return command
     .option('--tls', 'speak TLS, and trust the authorities that Node trusts')
@@ -101,4 +99,10 @@ export function kafkaOptions(command: Command, { makes }: { readonly makes: bool
     .addOption(choice('--sasl <mechanism>', 'log in', MECHANISMS))
     .option('--sasl-username <name>', 'who logs in')
     .option('--sasl-password-file <file>', 'where the password is (default: $TIDEMARK_SASL_PASSWORD)')
+}
+
+function copiesOf(given: string): number {
+  const copies = Number(given)
+  if (Number.isSafeInteger(copies) && copies > 0) return copies
+  throw new InvalidArgumentError('It is a whole number from 1.')
 }

@@ -76,6 +76,7 @@ async function requireSources(driver: LogDriver, loaded: Loaded, shell: Shell): 
       if (state === 'missing') throw new TidemarkError('TOPIC_UNKNOWN', `source topic "${topic.name}" does not exist`, { hint })
       throw new TidemarkError('TOPIC_MISMATCH', `source topic "${topic.name}" is not what the topology reads`, {
         detail: `${differ.join(', ')}.`,
+        hint: 'Make it anew as "tidemark topics plan" says, or say in the contract what it is like.',
       })
     }
   })
