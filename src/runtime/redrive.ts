@@ -194,7 +194,7 @@ export class Redriver {
       }
       // What was refused at the door comes in through it.
       if (node.contract !== undefined) entryOf(node.contract, this.#stages.partitionsOf(topic), interpreter.tally(node.id))(rec)
-      interpreter.run(node.id, rec)
+      interpreter.run(interpreter.behind(node.id), rec)
     })
   }
 

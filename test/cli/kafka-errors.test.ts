@@ -113,7 +113,12 @@ describeUnless(await whyNotStarted(), 'on a secured broker', () => {
   const tls = (): string[] => ['--brokers', cluster.brokers.join(','), '--tls-ca', join(folder, 'ca.pem')]
   const login = (password: string, user = 'shop'): string[] => [
     ...tls(),
-    ...['--sasl', 'scram-sha-512', '--sasl-username', user, '--sasl-password-file', join(folder, password)],
+    '--sasl',
+    'scram-sha-512',
+    '--sasl-username',
+    user,
+    '--sasl-password-file',
+    join(folder, password),
   ]
   const plain = (): string[] => ['--brokers', cluster.adminBrokers.join(',')]
 
