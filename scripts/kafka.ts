@@ -5,8 +5,13 @@
  *   --nodes 3         a cluster, to see what happens when one is killed
  *   --version 3.9.2   another Kafka
  *   --port 19092      this port, or an error; further nodes take the ports after it
+ *   --folder path     data there instead of .kafka/
+ *
+ * Exit codes: 0 stopped by Ctrl-C or a request to end, 1 it did not start or all of its nodes ended by themselves, 64 wrong usage.
  */
-import { join } from 'node:path'
+import { once } from 'node:events'
+import { join, relative } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { codeOf, messageOf, TidemarkError } from '../src/base/errors.ts'
 import { KAFKA_VERSIONS, type KafkaCluster, type KafkaVersion, startKafka } from '../src/testing/broker/index.ts'
@@ -27,6 +32,7 @@ function readArguments(): {
   readonly nodes: 1 | 3
   readonly version: KafkaVersion
   readonly port: number | undefined
+  readonly folder: string | undefined
 } {
   const { values } = parsed()
   const version = KAFKA_VERSIONS.find((known) => known === values.version)
@@ -34,7 +40,7 @@ function readArguments(): {
   if (values.nodes !== '1' && values.nodes !== '3') return fail(`--nodes is 1 or 3, not "${values.nodes}".`)
   const port = values.port === undefined ? undefined : Number(values.port)
   if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_533)) return fail(`--port is a port, not "${values.port}".`)
-  return { fresh: values.fresh, nodes: values.nodes === '1' ? 1 : 3, version, port }
+  return { fresh: values.fresh, nodes: values.nodes === '1' ? 1 : 3, version, port, folder: values.folder }
 }
 
 function parsed() {
@@ -45,10 +51,11 @@ function parsed() {
         nodes: { type: 'string', default: '1' },
         version: { type: 'string', default: KAFKA_VERSIONS[0] },
         port: { type: 'string' },
+        folder: { type: 'string' },
       },
     })
   } catch (error) {
-    return fail(`${messageOf(error)}\nThere are --fresh, --nodes, --version and --port.`)
+    return fail(`${messageOf(error)}\nThere are --fresh, --nodes, --version, --port and --folder.`)
   }
 }
 
@@ -61,21 +68,21 @@ async function portFor(nodes: number): Promise<number> {
   return fail(`No port from ${PORT_FIRST} on is free.`)
 }
 
-/** Says when a node ended that nobody stopped here; resolves when all did. */
-function allEnded(kafka: KafkaCluster): Promise<void> {
-  const said = new Set<number>()
-  return new Promise((resolve) => {
-    const watch = setInterval(() => {
-      for (const node of kafka.nodes) {
-        if (node.pid !== undefined || said.has(node.id)) continue
-        said.add(node.id)
-        node.logTail(5).then((tail) => console.error(`node ${node.id} (port ${node.port}) ended. It said last:\n${tail}`), console.error)
-      }
-      if (said.size < kafka.nodes.length) return
-      clearInterval(watch)
-      resolve()
-    }, WATCH_MS)
-  })
+/** Says when a node ended that nobody stopped here; resolves when none is left and that has been said. */
+async function allEnded(kafka: KafkaCluster, asked: AbortSignal): Promise<void> {
+  const running = new Map(kafka.nodes.map((node) => [node, node.pid]))
+  while (running.size > 0) {
+    await sleep(WATCH_MS)
+    for (const [node, pid] of running) {
+      if (asked.aborted) return
+      if (node.pid !== undefined) continue
+      running.delete(node)
+      const tail = await node.logTail(5)
+      const left = running.size === 0 ? 'No node is left.' : `${running.size} of ${kafka.nodes.length} nodes are left.`
+      console.error(`node ${node.id} (port ${node.port}, process ${pid}) ended, and not because it was stopped here. ${left}`)
+      if (tail.trim() !== '') console.error(`It said last:\n${tail}`)
+    }
+  }
 }
 
 function whatNext(kafka: KafkaCluster): string {
@@ -96,24 +103,24 @@ function whatNext(kafka: KafkaCluster): string {
     `    kill -9 ${pid}`,
     `    kill -STOP ${pid}`,
     '',
-    'No topic makes itself here. Ctrl-C stops it; the data stays in .kafka/ until --fresh.',
+    `No topic makes itself here. Ctrl-C stops it; the data stays in ${shown} until --fresh.`,
   ].join('\n')
 }
 
-const { fresh, nodes, version, port } = readArguments()
-const folder = join(FOLDER, `${version}-${nodes}`)
+const { fresh, nodes, version, port, ...given } = readArguments()
+const folder = given.folder ?? join(FOLDER, `${version}-${nodes}`)
+const shown = relative(process.cwd(), folder) || folder
 // Until it serves, Ctrl-C ends this process at once, and the brokers end with it.
 try {
   console.error(`starting Kafka ${version}${nodes === 1 ? '' : ` on ${nodes} nodes`} (the first time its jars are fetched)...`)
   const kafka = await startKafka({ version, nodes, folder, fresh, port: port ?? (await portFor(nodes)) })
   console.log(whatNext(kafka))
-  const asked = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
-  })
-  const status = await Promise.race([asked.then(() => 0), allEnded(kafka).then(() => 1)])
-  console.error('stopping...')
+  const asked = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => asked.abort())
+  await Promise.race([once(asked.signal, 'abort'), allEnded(kafka, asked.signal)])
+  console.error(asked.signal.aborted ? 'stopping...' : `The data stays in ${shown}. The same command starts it again.`)
   await kafka.stop()
-  process.exit(status)
+  process.exit(asked.signal.aborted ? 0 : 1)
 } catch (error) {
   console.error(error instanceof TidemarkError ? error.explain() : messageOf(error))
   process.exit(codeOf(error) === 'OPTION_INVALID' ? 64 : 1)

@@ -3,8 +3,8 @@
  * and a program that only makes topologies loads none.
  */
 
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { TidemarkError } from './base/errors.ts'
 import { type Duration, durationMs } from './base/time.ts'
 import type { Topology, ViewOf } from './operators/stream.ts'
@@ -84,7 +84,7 @@ export interface Running<P extends readonly unknown[]> {
 
 /**
  * Starts a topology.
- * @throws TidemarkError PLAN_REFUSED, PLAN_CHANGED, LOG_LOCKED, TOPIC_MISMATCH, SCHEMA_*, OPTION_INVALID
+ * @throws TidemarkError PLAN_REFUSED, PLAN_CHANGED, LOG_LOCKED, TOPIC_MISMATCH, SCHEMA_*, OPTION_INVALID, such as for a `dir` that is a file
  * @example
  * const app = await start(retail)
  * const { value, freshness } = await app.view('allocatable-stock').get({ sku: '85123A', region: 'EU' })
@@ -141,9 +141,10 @@ export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
   }
 }
 
-/** Opens the drivers of some options, for a runtime or for a tool that works beside none. */
+/** Opens the drivers of some options, for a runtime or for a tool that works beside none. @throws TidemarkError OPTION_INVALID, LOG_*, BROKER_* */
 export async function openWorld(options: StartOptions): Promise<{ readonly world: World; readonly close: () => Promise<void> }> {
   const dir = options.dir ?? '.tidemark'
+  requireFolder(dir)
   const [{ nodeClock: clock, nodeRandom: random }, { nativeCodecs: codecs }, { avroSerdes }] = await Promise.all([
     import('./drivers/node/index.ts'),
     import('./drivers/codecs/index.ts'),
@@ -170,6 +171,18 @@ export async function openWorld(options: StartOptions): Promise<{ readonly world
     await opened.close()
     throw error
   }
+}
+
+/** Looks whether there can be a folder, and makes none. @throws TidemarkError OPTION_INVALID where a file stands in its way */
+export function requireFolder(dir: string): void {
+  if (dir === '') throw new TidemarkError('OPTION_INVALID', 'the folder has no name', { hint: 'For the working folder itself, say ".".' })
+  let there = resolve(dir)
+  while (!existsSync(there)) there = dirname(there)
+  if (statSync(there).isDirectory()) return
+  throw new TidemarkError('OPTION_INVALID', `"${dir}" cannot be a folder: a file is in the way`, {
+    detail: `${there} is a file.`,
+    hint: 'Log and state need a folder of their own. Name another, or move the file away.',
+  })
 }
 
 /** What must not pass in silence where nobody listens: on stderr, a line each. */

@@ -16,7 +16,7 @@ const blocks = [...readme.matchAll(/^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm)].m
   code: code as string,
 }))
 
-test('every program in the README compiles and runs, twice', { timeout: 120_000 }, () => {
+test('every program in the README compiles and runs, twice, and not when it is only planned or checked', { timeout: 120_000 }, () => {
   const programs = blocks.filter(({ language, mark }) => language === 'ts' && mark === 'run')
   expect(programs).toHaveLength(1)
   // Inside the repository, so that the package's own name can stand for its sources.
@@ -35,6 +35,11 @@ test('every program in the README compiles and runs, twice', { timeout: 120_000 
       expect(ran.stderr).toBe('')
       return ran.stdout.trim()
     })
+    // Other commands read a topology's module, and must not run its program by that.
+    for (const command of ['plan', 'check']) {
+      const read = spawnSync(process.execPath, [join(ROOT, 'src/cli/main.ts'), command, 'program-0.ts'], { cwd: folder, encoding: 'utf8' })
+      expect([read.status, read.stderr, read.stdout.includes('orders:')]).toEqual([0, '', false])
+    }
     expect(outputs).toEqual(['{ orders: 2, total: 42 } fresh', '{ orders: 4, total: 84 } fresh'])
   } finally {
     rmSync(folder, { recursive: true, force: true })

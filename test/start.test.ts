@@ -1,5 +1,5 @@
 /** What a program gets that only says `start`. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
@@ -58,3 +58,22 @@ for (const [who, telemetry, told] of [
     }
   })
 }
+
+test.each([
+  ['a file', 'taken', 'taken'],
+  ['a folder below a file', 'taken/deep/er', 'taken'],
+  ['a name that is empty', '', undefined],
+])('a folder that is %s is refused before anything is made', async (_what, name, inTheWay) => {
+  const home = mkdtempSync(join(tmpdir(), 'tidemark-start-'))
+  try {
+    writeFileSync(join(home, 'taken'), 'a file')
+    await expect(start(failing, { dir: name === '' ? '' : join(home, name) })).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      hint: expect.any(String),
+      ...(inTheWay === undefined ? {} : { detail: `${join(home, inTheWay)} is a file.` }),
+    })
+    expect(readdirSync(home)).toEqual(['taken'])
+  } finally {
+    rmSync(home, { recursive: true, force: true })
+  }
+})

@@ -74,6 +74,7 @@ export const ERROR_CODES = {
   TASK_FAILED: 'a task failed for a reason that has no name of its own: a defect',
   TASK_HALTED: 'a task stopped because a step says halt',
   DEAD_LETTER_FAILED: 'a dead letter could not be written',
+  REDRIVE_REFUSED: 'a dead letter cannot be put back where it failed',
   VIEW_UNKNOWN: 'a view does not exist',
   DECISION_UNKNOWN: 'a decision is not declared by its projection',
   APP_CLOSED: 'the application was used after it was closed',
@@ -97,21 +98,51 @@ export interface ErrorDetails {
   readonly cause?: unknown
 }
 
+/** Where Node looks for how a value wants to be shown; to everybody else it is a name like any other. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom')
+
 /**
  * Every failure that is not a programming mistake. Wrong calls throw `TypeError` instead.
+ *
+ * Its stack begins with all that a person needs, sentence, code, detail and hint, because the stack is what Node prints of an error that
+ * nobody caught, and what most loggers keep.
  * @example throw new TidemarkError('TOPIC_UNKNOWN', 'topic "orders" does not exist', { hint: 'Create it, or run "tidemark dev".' })
  */
 export class TidemarkError extends Error {
   readonly code: ErrorCode
-  readonly detail: string | undefined
-  readonly hint: string | undefined
+  declare readonly detail: string | undefined
+  declare readonly hint: string | undefined
 
   constructor(code: ErrorCode, message: string, more: ErrorDetails = {}) {
+    // Gathering frames is most of what an error costs. They are gathered once, below, and not here as well.
+    const limit = Error.stackTraceLimit
+    Error.stackTraceLimit = 0
     super(message, more.cause === undefined ? undefined : { cause: more.cause })
+    Error.stackTraceLimit = limit
     this.name = 'TidemarkError'
     this.code = code
-    this.detail = more.detail
-    this.hint = more.hint
+    // What is not there is not shown as undefined.
+    if (more.detail !== undefined) this.detail = more.detail
+    if (more.hint !== undefined) this.hint = more.hint
+    // They become text when somebody reads it, and not before: some errors are thrown for record after record.
+    const trace = framesHere()
+    let text: string | undefined
+    Object.defineProperty(this, 'stack', {
+      configurable: true,
+      get: () => (text ??= [...this.#lines(), ...framesOf(trace.stack)].join('\n')),
+      set: (given: string) => {
+        text = given
+      },
+    })
+  }
+
+  #lines(): string[] {
+    return [
+      `${this.name}: ${this.message}`,
+      `code: ${this.code}`,
+      ...(this.detail === undefined ? [] : [`detail: ${this.detail}`]),
+      ...(this.hint === undefined ? [] : [`hint: ${this.hint}`]),
+    ]
   }
 
   /** Code, sentence, detail and hint, one a line, as the command line prints it. */
@@ -120,6 +151,28 @@ export class TidemarkError extends Error {
       .filter((line) => line !== undefined)
       .join('\n')
   }
+}
+
+type Inspect = (value: unknown, options: object) => string
+
+// As `console.log` shows it: the stack with what it begins with, and the cause. A member of a computed name could not be declared.
+Object.defineProperty(TidemarkError.prototype, INSPECT, {
+  value(this: TidemarkError, _depth: number, options: object, inspect: Inspect): string {
+    const { stack = '', cause } = this
+    return cause === undefined ? stack : `${stack}\ncause: ${inspect(cause, options)}`
+  },
+})
+
+/** The frames below the constructor, not written yet. */
+function framesHere(): { readonly stack?: string } {
+  const trace: { stack?: string } = {}
+  Error.captureStackTrace(trace, TidemarkError)
+  return trace
+}
+
+function framesOf(stack = ''): string[] {
+  const at = stack.indexOf('\n    at ')
+  return at < 0 ? [] : [stack.slice(at + 1)]
 }
 
 /** The code of an error, or undefined when it is none of ours. */

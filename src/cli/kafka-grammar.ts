@@ -1,6 +1,6 @@
 /** The commands that talk to Kafka, and the options by which all of them find it. */
 import type { Command } from 'commander'
-import { Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import type { AclOptions } from './commands/acl.ts'
 import type { TopicsOptions } from './commands/topics.ts'
 import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
@@ -30,7 +30,7 @@ export function addRunOptions(command: Command): Command {
       .option('--dir <folder>', 'where state lies (default: .tidemark/kafka/<topology>/<instance>; the first free one for --dynamic)')
       .addOption(new Option('--port <number>', `first port to try for the views, 0 for any (default: ${DEFAULT_PORT})`).argParser(portOf))
       .option('--feed', "run the topology's feed as well; one worker of all may")
-      .option('--once', 'end when everything is applied')
+      .option('--once', 'end when all is processed: exit code 0 when everything was applied, 3 when records are dead')
       .option('--json', 'one JSON object on stdout at the end, errors included, and nothing else there'),
   )
 }
@@ -93,16 +93,19 @@ export interface MaybeKafkaWords extends KafkaWords {
   readonly instance?: string
 }
 
-/** Adds what commands take that work on a folder, and on Kafka as well. */
-export function maybeKafkaOptions(command: Command): Command {
-  return kafkaOptions(
-    command
-      .option('--dir <folder>', 'where the topology ran (default: the only one below .tidemark; on Kafka none)')
-      .option('--topology <module>', 'its module (default: the one that was noted where it ran)')
-      .optionsGroup('On Kafka:')
-      .option('--kafka', 'what runs on Kafka, and not in a folder; every option below implies it')
-      .option('--instance <name>', 'look at the state in the folder of this worker, which must not run (default: at the changelogs)'),
-  )
+/**
+ * Adds what commands take that work on a folder, and on Kafka as well.
+ * @param state whether the command looks at state, or makes it: then a worker's folder may be named, and topics may be made
+ */
+export function maybeKafkaOptions(command: Command, { state }: { readonly state: boolean } = { state: true }): Command {
+  command
+    .option('--dir <folder>', 'where the topology ran (default: the only one below .tidemark; on Kafka none)')
+    .option('--topology <module>', 'its module (default: the one that was noted where it ran)')
+    .optionsGroup('On Kafka:')
+    .option('--kafka', 'what runs on Kafka, and not in a folder; every option below implies it')
+  if (state)
+    command.option('--instance <name>', 'look at the state in the folder of this worker, which must not run (default: at the changelogs)')
+  return kafkaOptions(command, { makes: state })
 }
 
 /** The words about Kafka, or undefined where there are none. */
@@ -113,13 +116,16 @@ export function maybeKafka({ kafka, instance, ...words }: MaybeKafkaWords): (Kaf
   return kafka === true || Object.keys(given).length > 0 ? given : undefined
 }
 
-/** Where Kafka is and how it is spoken to. Secrets are named by where they are, never written down. */
-function kafkaOptions(command: Command): Command {
+/**
+ * Where Kafka is and how it is spoken to. Secrets are named by where they are, never written down.
+ * @param makes whether the command may make topics
+ */
+export function kafkaOptions(command: Command, { makes }: { readonly makes: boolean } = { makes: true }): Command {
+  command.option('--brokers <list>', `host:port, with commas between (default: $TIDEMARK_BROKERS, else ${DEFAULT_BROKERS})`)
+  if (makes) {
+    command.addOption(new Option('--replication <n>', "copies of topics that are made (default: the brokers' own)").argParser(copiesOf))
+  }
   return command
-    .option('--brokers <list>', `host:port, with commas between (default: $TIDEMARK_BROKERS, else ${DEFAULT_BROKERS})`)
-    .addOption(
-      new Option('--replication <n>', "copies of topics that are made (default: the brokers' own)").argParser((given) => Number(given)),
-    )
     .option('--tls', 'speak TLS, and trust the authorities that Node trusts')
     .option('--tls-ca <file>', 'speak TLS, and trust these authorities (PEM)')
     .option('--tls-cert <file>', 'our own certificate (PEM)')
@@ -127,4 +133,10 @@ function kafkaOptions(command: Command): Command {
     .addOption(choice('--sasl <mechanism>', 'log in', MECHANISMS))
     .option('--sasl-username <name>', 'who logs in')
     .option('--sasl-password-file <file>', 'where the password is (default: $TIDEMARK_SASL_PASSWORD)')
+}
+
+function copiesOf(given: string): number {
+  const copies = Number(given)
+  if (Number.isSafeInteger(copies) && copies > 0) return copies
+  throw new InvalidArgumentError('It is a whole number from 1.')
 }

@@ -42,11 +42,42 @@ export async function kafkaOf(words: KafkaWords, shell: Shell): Promise<LogDrive
   const ssl = Object.keys(files).length > 0 ? files : tls
   const sasl = saslOf(words)
   const { kafka } = await import('../drivers/kafka/index.ts')
-  return kafka({
-    brokers: brokersOf(words, shell),
-    ssl,
-    ...(sasl === undefined ? {} : { sasl }),
-    ...(replication === undefined ? {} : { replication }),
+  const brokers = brokersOf(words, shell)
+  try {
+    const driver = kafka({
+      brokers,
+      ssl,
+      ...(sasl === undefined ? {} : { sasl }),
+      ...(replication === undefined ? {} : { replication }),
+    })
+    return impatient(driver, brokers, shell)
+  } catch (error) {
+    throw inOurWords(error)
+  }
+}
+
+/** Options of the driver, by what they are called on a command line. */
+const CALLED: Readonly<Record<string, string>> = {
+  brokers: '--brokers',
+  replication: '--replication',
+  ssl: '--tls',
+  'ssl.caFile': '--tls-ca',
+  'ssl.certFile': '--tls-cert',
+  'ssl.keyFile': '--tls-key',
+  sasl: '--sasl',
+  'sasl.username': '--sasl-username',
+  'sasl.passwordFile': '--sasl-password-file',
+}
+
+/** The same error for who has a command line before him and no program. */
+function inOurWords(error: unknown): unknown {
+  if (!(error instanceof TidemarkError)) return error
+  const words = (text: string): string => text.replaceAll(/"([a-zA-Z.]+)"/g, (quoted, name: string) => CALLED[name] ?? quoted)
+  const { code, message, detail, hint } = error
+  return new TidemarkError(code, words(message), {
+    detail: detail === undefined ? undefined : words(detail),
+    hint: hint === undefined ? undefined : words(hint),
+    cause: error,
   })
 }
 
@@ -54,6 +85,28 @@ export async function kafkaOf(words: KafkaWords, shell: Shell): Promise<LogDrive
 export async function committedSchemas(): Promise<SchemaStore> {
   const { schemaCatalogue } = await import('../drivers/schemas/index.ts')
   return schemaCatalogue({ file: join('schemas', 'catalogue.json'), writable: false })
+}
+
+/** Who waits longer for a first answer is told why, ms. */
+const SAY_AFTER_MS = 1_500
+
+/** The same driver, whose opening says so when no broker answers, in the words of the command line. */
+function impatient(driver: LogDriver, brokers: readonly string[], shell: Shell): LogDriver {
+  return {
+    name: driver.name,
+    open: async (parts) => {
+      const opened = new AbortController()
+      const say = (): Promise<void> => shell.err.write(`no broker answers yet at ${brokers.join(', ')}; they are tried for some seconds\n`)
+      void shell.clock.sleep(SAY_AFTER_MS, opened.signal).then(say, () => {})
+      try {
+        return await driver.open(parts)
+      } catch (error) {
+        throw inOurWords(error)
+      } finally {
+        opened.abort()
+      }
+    },
+  }
 }
 
 function saslOf({ sasl, saslUsername, saslPasswordFile }: KafkaWords): Sasl | undefined {

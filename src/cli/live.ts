@@ -19,8 +19,12 @@ export interface Sample {
   /** Records a second. */
   readonly rates: { readonly in: number; readonly out: number }
   readonly counts: Readonly<Record<'applied' | 'duplicate' | 'stale' | 'gap' | 'parked' | 'dead', number>>
-  /** Records that wait in sources and inboxes. */
-  readonly lag: number
+  /** Records that wait in sources and inboxes; undefined while that is not known. */
+  readonly lag: number | undefined
+  /** Since when no broker has answered, in words; undefined while they do, and where there are none. */
+  readonly silent: string | undefined
+  /** Where it went on after an earlier run, in words. */
+  readonly resumed: string | undefined
   /** Transactions without an end, by their sentences. */
   readonly hanging: readonly string[]
   readonly restoring: { readonly tasks: number; readonly left: number }
@@ -40,15 +44,16 @@ const LABEL = { applied: 'applied', duplicate: 'duplicate', stale: 'stale', gap:
 
 /** One plain line: for pipes, files and logs. */
 export function plainLine(sample: Sample): string {
-  const { elapsedMs, feed, rates, counts, lag, restoring, views, hanging } = sample
+  const { elapsedMs, feed, rates, counts, lag, silent, restoring, views, hanging } = sample
   return [
     clockTime(elapsedMs),
     ...(feed === undefined ? [] : [`feed ${feed.done}/${feed.total}`]),
+    ...(silent === undefined ? [] : [silent]),
     ...(restoring.tasks === 0 ? [] : [`restoring ${restoring.tasks} tasks, ${restoring.left} records left`]),
     `in ${Math.round(rates.in)}/s`,
     `out ${Math.round(rates.out)}/s`,
     ...Object.entries(LABEL).map(([name, label]) => `${label} ${counts[name as keyof typeof LABEL]}`),
-    `lag ${lag}`,
+    `lag ${lag ?? 'unknown'}`,
     ...hanging.map((sentence) => `HANGING: ${sentence}`),
     ...views.map(({ name, freshness }) => `${name} ${freshnessText(freshness)}`),
   ].join('  ')
@@ -78,14 +83,16 @@ export function picture(sample: Sample, size: { readonly columns: number; readon
   return lines.slice(0, Math.max(1, size.rows - 1)).map((line) => clipped(line, size.columns))
 }
 
-function progressLines({ feed, rates, lag, restoring }: Sample, color: Painter): string[] {
+function progressLines({ feed, rates, lag, silent, resumed, restoring }: Sample, color: Painter): string[] {
   const lines: string[] = []
+  if (resumed !== undefined) lines.push(`  ${color.faint(resumed)}`)
+  if (silent !== undefined) lines.push(`  ${color.bad(silent)}`)
   if (feed !== undefined) {
     const share = feed.total === 0 ? 1 : feed.done / feed.total
     lines.push(`  feed ${bar(share, 30)} ${grouped(feed.done)} of ${grouped(feed.total)} (${Math.floor(share * 100)} %)`)
   }
   if (restoring.tasks > 0) lines.push(`  ${color.warn(`restoring ${restoring.tasks} tasks, ${grouped(restoring.left)} records left`)}`)
-  lines.push(`  in ${grouped(rates.in)}/s   out ${grouped(rates.out)}/s   waiting ${grouped(lag)}`)
+  lines.push(`  in ${grouped(rates.in)}/s   out ${grouped(rates.out)}/s   waiting ${lag === undefined ? 'unknown' : grouped(lag)}`)
   return lines
 }
 

@@ -22,13 +22,15 @@ interface Mark {
 }
 
 export interface Notice {
-  readonly kind: 'warning' | 'failure'
+  readonly kind: 'note' | 'warning' | 'failure'
   readonly text: string
 }
 
 export class Meter implements Telemetry {
   readonly #sources: ReadonlySet<string>
   readonly #totals = new Map<Counter, number>()
+  /** Where tasks began that went on from an earlier life: the sum of their positions. */
+  readonly #resumed = new Map<string, number>()
   readonly #restoring = new Map<string, { readonly records: number; readonly left: number }>()
   #marks: Mark[] = []
   #taken = 0
@@ -57,6 +59,13 @@ export class Meter implements Telemetry {
     switch (event.kind) {
       case 'restore':
         this.#restoring.set(event.task, event)
+        return
+      case 'opened':
+        if (event.resumed)
+          this.#resumed.set(
+            event.task,
+            [...event.positions.values()].reduce((sum, position) => sum + position, 0),
+          )
         return
       case 'task':
         this.#restoring.delete(event.task)
@@ -94,6 +103,13 @@ export class Meter implements Telemetry {
     this.#told = text
     this.notices.push({ kind, text })
     if (this.notices.length > NOTICES_MAX) this.notices.shift()
+  }
+
+  /** Tasks that went on from an earlier life, and about how many records that had taken from their sources and inboxes. */
+  get resumed(): { readonly tasks: number; readonly records: number } {
+    let records = 0
+    for (const each of this.#resumed.values()) records += each
+    return { tasks: this.#resumed.size, records }
   }
 
   /** How often something was counted since the start. */

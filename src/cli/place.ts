@@ -4,7 +4,7 @@
  *   folds.json      a hash of the source text of every fold, so that `dev` notices a fold that changed its meaning and not its revision
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
@@ -69,7 +69,7 @@ export async function findPlace(wanted: Wanted, working: string): Promise<Place>
   if (!existsSync(join(path, 'log'))) {
     const known = foldersAt(working)
     throw new TidemarkError('INPUT_INVALID', `nothing has run in folder "${dir}"`, {
-      detail: existsSync(path) ? 'It has no log.' : 'It does not exist.',
+      detail: !existsSync(path) ? 'It does not exist.' : statSync(path).isDirectory() ? 'It has no log.' : `${path} is a file.`,
       hint:
         known.length > 0
           ? `Name another with --dir; there are ${known.join(', ')}.`

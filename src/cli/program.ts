@@ -9,6 +9,7 @@ import { SECTIONS } from '../plan/explain.ts'
 import type { DevOptions } from './commands/dev.ts'
 import type { PlanOptions } from './commands/plan.ts'
 import type { ReplayOptions } from './commands/replay.ts'
+import { addDead } from './dead-grammar.ts'
 import { fail } from './failure.ts'
 import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
 import {
@@ -89,13 +90,15 @@ function programOf(shell: Shell, loaded: Loaded | undefined, outcome: Outcome): 
   addTypes(program, shell, ends)
   addExport(program, shell, ends)
   addReplay(program, shell, ends)
+  addDead(program, shell, ends)
   addVerify(program, shell, ends)
   return program.addHelpText('after', EXITS)
 }
 
 const EXITS = `
 Exit codes:
-  0 done   1 failed   2 something differs   64 wrong usage   75 somebody uses it, try later   78 wrong configuration   130 interrupted
+  0 done   1 failed   2 something differs   3 not everything could be applied   64 wrong usage
+  75 somebody uses it, try later   78 wrong configuration   130 interrupted
 
 Begin with:
   tidemark dev topologies/retail`
@@ -109,7 +112,10 @@ function addDev(program: Command, shell: Shell, loaded: Loaded | undefined, ends
   const feeding = addFeedOptions(command, 'dev', loaded)
   examples(command, [
     ['tidemark dev topologies/retail', 'at its own pace, views on http://127.0.0.1:8080/views'],
-    ['tidemark dev topologies/retail --once --json', 'as fast as it goes; exit code 0 when everything was applied'],
+    [
+      'tidemark dev topologies/retail --once --json',
+      'as fast as it goes; exit code 0 when everything was applied, 3 when something could not be',
+    ],
     ['tidemark dev topologies/retail --help', 'the options of its feed as well'],
   ])
   command.action(
@@ -156,7 +162,10 @@ function addDevOptions(command: Command): Command {
         portOf,
       ),
     )
-    .option('--once', 'as fast as it goes, and end when everything is applied')
+    .option(
+      '--once',
+      'as fast as it goes, and end: exit code 0 when everything was applied, 3 when rows were unreadable or records are dead',
+    )
     .option('--json', 'one JSON object on stdout at the end, errors included, and nothing else there')
 }
 

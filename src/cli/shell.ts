@@ -53,6 +53,8 @@ export const EXIT = {
   failed: 1,
   /** Nothing failed, and something is not as it was agreed on. */
   differences: 2,
+  /** `--once` went through, and something could not be applied: rows that nobody can read, dead letters, parked keys. */
+  incomplete: 3,
   usage: 64,
   /** The same command may work later: another process has the directory. */
   temporary: 75,

@@ -18,6 +18,13 @@ export function deadTopic(app: string, step: string, generation: number): string
   return `${app}-${step}-g${generation}-dead`
 }
 
+/** The step and generation of a topic of dead letters, among the steps of an application; undefined for any other topic. */
+export function deadStepOf(app: string, topic: string, steps: ReadonlySet<string>): { step: string; generation: number } | undefined {
+  if (!topic.startsWith(`${app}-`)) return undefined
+  const [, step, generation] = /^(.+)-g(\d+)-dead$/.exec(topic.slice(app.length + 1)) ?? []
+  return step === undefined || !steps.has(step) ? undefined : { step, generation: Number(generation) }
+}
+
 /** What operators decided, and which generation of each stage is live; compacted. */
 export function decisionsTopic(app: string): string {
   return `${app}-decisions`
@@ -59,6 +66,11 @@ export function rebuildersOf(app: string): string {
 /** The transactional id of what rebuilds a stage. */
 export function rebuilderId(app: string, stage: string): string {
   return `${rebuildersOf(app)}${stage}`
+}
+
+/** The transactional id of what redrives dead letters: one at a time. */
+export function redriverId(app: string): string {
+  return `${app}-redrive/0`
 }
 
 /** One stage on one partition. */

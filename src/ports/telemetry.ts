@@ -3,6 +3,7 @@
  * Names and labels are listed here and nowhere else, so that a metric cannot appear by accident; no label ever carries a key.
  */
 import type { TidemarkError } from '../base/errors.ts'
+import type { Positions } from './log.ts'
 
 /** Every counter, and what one count means. */
 export const COUNTERS = {
@@ -42,6 +43,8 @@ export interface Labels {
 
 export type TelemetryEvent =
   | { readonly kind: 'task'; readonly task: string; readonly state: string; readonly error?: TidemarkError }
+  /** A task was opened: where it begins, and whether an earlier life had committed anything. */
+  | { readonly kind: 'opened'; readonly task: string; readonly positions: Positions; readonly resumed: boolean }
   | { readonly kind: 'worker'; readonly worker: string; readonly state: string; readonly error?: TidemarkError }
   | { readonly kind: 'restore'; readonly task: string; readonly records: number; readonly bytes: number; readonly left: number }
   | { readonly kind: 'failure'; readonly task: string; readonly step: string; readonly decision: string; readonly error: TidemarkError }

@@ -103,10 +103,19 @@ export class App {
     return this.#worker.hanging
   }
 
-  /** Records that are in the sources and inboxes and not committed yet, as far as this worker knows. */
-  lag(): number {
+  /** Records in the sources and inboxes of this worker's tasks that are not committed yet; undefined as long as some partition's end is not known. */
+  lag(): number | undefined {
+    const given = new Set(this.#worker.given.map(({ name }) => name))
+    if (given.size === 0 && !this.#worker.ready) return undefined
     let lag = 0
-    for (const partition of this.#partitionsRead()) lag += this.#frontier.lagOf(partition) ?? 0
+    for (const { name, inputs, partition } of this.#stages.tasks) {
+      if (!given.has(name)) continue
+      for (const { topic } of inputs) {
+        const known = this.#frontier.lagOf(partitionName(topic, partition))
+        if (known === undefined) return undefined
+        lag += known
+      }
+    }
     return lag
   }
 

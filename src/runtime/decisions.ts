@@ -1,6 +1,6 @@
 /**
  * Decisions: a compacted topic of the application's own, that says what was decided once and holds for every later run: the plan that its
- * state was made by, and which generation of each stage is live.
+ * state was made by, which generation of each stage is live, and which dead letters were redriven.
  */
 import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
@@ -11,12 +11,16 @@ import { type Log, type PlainWriter, partitionName, type Writer } from '../ports
 import { BatchBuilder, type Codecs } from '../ports/record-batch/index.ts'
 
 const PLAN = 'plan'
+const GENERATION = 'generation/'
+const REDRIVEN = 'redriven/'
 
 export interface Decisions {
   /** The plan that the state was made by; undefined before the first start. */
   readonly plan: PlanLock | undefined
   /** The live generation of each stage that was ever rebuilt. */
   readonly generations: ReadonlyMap<string, number>
+  /** Dead letters that were redriven, by where they lie: `topic/partition@offset`. */
+  readonly redriven: ReadonlySet<string>
 }
 
 /**
@@ -56,9 +60,13 @@ export async function readDecisions(log: Log, app: string, upTo: 'stable' | 'hig
   }
   const plan = known.get(PLAN)
   const generations = new Map<string, number>()
-  for (const [key, value] of known)
-    if (key.startsWith('generation/') && value !== undefined) generations.set(key.slice('generation/'.length), Number(value))
-  return { plan: plan === undefined ? undefined : parseLock(plan, `the plan in topic "${topic}"`), generations }
+  const redriven = new Set<string>()
+  for (const [key, value] of known) {
+    if (value === undefined) continue
+    if (key.startsWith(GENERATION)) generations.set(key.slice(GENERATION.length), Number(value))
+    else if (key.startsWith(REDRIVEN)) redriven.add(key.slice(REDRIVEN.length))
+  }
+  return { plan: plan === undefined ? undefined : parseLock(plan, `the plan in topic "${topic}"`), generations, redriven }
 }
 
 /** What exists, for the planner: topics, numbers of stores, live generations. */
@@ -85,7 +93,12 @@ export async function recordGeneration(
   generation: number,
   now: number,
 ): Promise<void> {
-  await append(writer, codecs, app, `generation/${stage}`, String(generation), now)
+  await append(writer, codecs, app, `${GENERATION}${stage}`, String(generation), now)
+}
+
+/** Records that a dead letter was redriven. In the transaction of what came of it, it is so exactly when that is there. */
+export async function recordRedriven(writer: Writer, codecs: Codecs, app: string, letter: string, now: number): Promise<void> {
+  await append(writer, codecs, app, `${REDRIVEN}${letter}`, String(now), now)
 }
 
 async function append(writer: Writer | PlainWriter, codecs: Codecs, app: string, key: string, value: string, now: number): Promise<void> {

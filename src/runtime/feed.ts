@@ -46,6 +46,8 @@ export interface RunningFeed {
   readonly total: number
   /** What of its input could not be read, as sentences with line numbers. */
   readonly problems: readonly string[]
+  /** Event ids of records that the feed broke on purpose, so that they end as dead letters: these are no failure. Default none. */
+  readonly broken?: ReadonlySet<string>
   /** Lines about the data for a live display, such as the busiest keys; at most a handful. */
   highlights(): readonly string[]
   /** Compares the application's views with a recomputation of its own from the input, once everything is applied. */

@@ -174,7 +174,9 @@ export class Frontier {
   /** Records that are in a log partition and not processed yet; undefined when it has never been asked. */
   lagOf(partition: PartitionName): number | undefined {
     const known = this.#partitions.get(partition)
-    return known === undefined || known.high < 0 ? undefined : Math.max(0, known.high - known.committed)
+    if (known === undefined || (known.high < 0 && known.polledAt === undefined)) return undefined
+    // One that was asked and had nothing has told no end, and needs none.
+    return Math.max(0, known.high - known.committed)
   }
 
   asOf(partition: PartitionName): number | undefined {

@@ -21,6 +21,7 @@ export class Interpreter {
   readonly tallies: readonly Tally[]
   /** Executors behind each log. */
   readonly #entries = new Map<NodeId, readonly Edge[]>()
+  readonly #takers: ReadonlyMap<NodeId, Taker>
   readonly #keyed: readonly KeyedExecutor[]
   readonly #failures: ReadonlyMap<NodeId, Failures>
   readonly #pages: PageWish[] = []
@@ -46,6 +47,7 @@ export class Interpreter {
       if (taker instanceof KeyedExecutor) keyed.push(taker)
       if (taker !== undefined) takers.set(step, taker)
     }
+    this.#takers = takers
     this.#keyed = keyed.toReversed()
     this.#failures = failures
     this.tallies = [...tallies.values()]
@@ -107,6 +109,11 @@ export class Interpreter {
       const edge = edges[i] as Edge
       edge.to.take(rec, edge.input)
     }
+  }
+
+  /** Runs a record through a step and what follows it, as if the steps before it had just let it pass. */
+  enter(step: NodeId, rec: Rec): void {
+    ;(this.#takers.get(step) as Taker).take(rec, 0)
   }
 
   /** Answers a record that a log brought and that cannot enter, such as one without an envelope. */

@@ -71,8 +71,11 @@ export async function openResting(
   return { name, page: (options = {}) => pageOf(shelf, stores, options), close }
 }
 
-/** The plan that the state was made by, which must be the one that the topology has now. */
-async function planAtRest(graph: Graph, world: World): Promise<Plan> {
+/**
+ * The plan that the state was made by, which must be the one that the topology has now.
+ * @throws TidemarkError TOPIC_UNKNOWN when the application never ran, PLAN_CHANGED
+ */
+export async function planAtRest(graph: Graph, world: Pick<World, 'log'>): Promise<Plan> {
   const decisions = await readDecisions(world.log, graph.name)
   const recorded = decisions.plan
   if (recorded === undefined) {

@@ -80,7 +80,8 @@ async function openOnce<Ready>(parts: OpeningParts, world: World, ready: (opened
     const bytes = state?.db.get(TM_KEY)
     const meta = bytes === undefined ? undefined : decodeMeta(bytes)
     if (meta !== undefined) checkInputs(meta, parts)
-    const { positions, committed } = await startingPositions(parts, world, meta)
+    const { positions, committed, resumed } = await startingPositions(parts, world, meta)
+    world.telemetry.event({ kind: 'opened', task: taskName(parts.stage.name, parts.partition), positions, resumed })
     return await ready({ db: state?.db, checkpoint: state?.checkpoint, meta, positions, committed })
   } catch (error) {
     // Left open, it could not be opened again by anybody while this process lives.
@@ -208,8 +209,9 @@ async function startingPositions(
   parts: OpeningParts,
   world: World,
   meta: TaskMeta | undefined,
-): Promise<{ positions: Positions; committed: Positions }> {
+): Promise<{ positions: Positions; committed: Positions; resumed: boolean }> {
   const committed = new Map(await stablePositions(parts, world))
+  const resumed = meta !== undefined || committed.size > 0
   const starts = await world.log.offsets(parts.inputs, 'start')
   const positions = new Map<string, number>()
   for (const partition of parts.inputs) {
@@ -239,7 +241,7 @@ async function startingPositions(
       })
     }
   }
-  return { positions, committed }
+  return { positions, committed, resumed }
 }
 
 async function stablePositions(parts: OpeningParts, world: World): Promise<Positions> {

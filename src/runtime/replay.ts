@@ -1,7 +1,8 @@
 /**
  * Replay: a projection made again from its log into its next generation, beside the live one, which nobody runs meanwhile. The same records
  * go through the same interpreter up to exactly where the live generation stands; then both are compared by state hash, and the switch to the
- * new one is one transaction. Nothing but state is written: what the live run published, it has published.
+ * new one is one transaction. Nothing but state is written, and dead letters of the new generation: what the live run published, it has
+ * published.
  */
 import { TidemarkError } from '../base/errors.ts'
 import { compareLocks, lockOf } from '../plan/lock.ts'
@@ -9,12 +10,11 @@ import { changelogTopic, groupOf, rebuilderId, rebuildersOf, rebuildGroup, write
 import type { PlanFacts, StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
-import type { Identity, Positions, Writer } from '../ports/log.ts'
+import { type Identity, type Positions, topicPartition, type Writer } from '../ports/log.ts'
 import type { Graph } from '../topology/node.ts'
 import { alone } from './alone.ts'
-import { COMMIT, type CommitRun, runCommit } from './commit.ts'
+import { commitAlone, failing } from './commit-alone.ts'
 import { factsKnown, readDecisions, recordGeneration, recordPlan } from './decisions.ts'
-import { TaskStopped } from './failure.ts'
 import { decodeMeta } from './meta.ts'
 import { openLevel } from './opening.ts'
 import { TM_KEY } from './rows.ts'
@@ -251,39 +251,14 @@ async function refold(
   }
 }
 
-/** Nobody waits for a restart here: what would halt a task ends the replay. */
-function failing<T>(work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    throw error instanceof TaskStopped ? error.failure : error
-  }
-}
-
-/** State and positions only: outputs were written by the run that is being repeated. */
+/**
+ * State and positions only: outputs were written by the run that is being repeated. What fails again is noted under the new generation, whose
+ * letters would else be the only ones that nobody hears of.
+ */
 async function commitTask(stages: Stages, task: Task, writer: Writer, world: World): Promise<void> {
-  const sealed = { ...failing(() => task.seal(world.clock.now(), () => undefined)), outputs: [] }
-  const run: CommitRun = {
-    log: world.log,
-    clock: world.clock,
-    failpoint: world.failpoint,
-    writer,
-    group: stages.group,
-    identity: undefined,
-    app: stages.plan.app,
-    durableStores: true,
-    tasks: [sealed],
-    changelogEnds: new Map(),
-    positionsSent: false,
-    failed: new Map(),
-    changelogIdOf: (topic) => stages.topicId(topic),
-    deadTopics: stages.deadTopics,
-    checkLease: () => {},
-  }
-  await runCommit(COMMIT.exactlyOnce, run)
-  const failed = run.failed.get(sealed)
-  if (failed !== undefined) throw failed
-  task.release(sealed)
+  const sealed = failing(() => task.seal(world.clock.now(), () => undefined))
+  const outputs = sealed.outputs.filter(({ partition }) => stages.deadTopics.has(topicPartition(partition).topic))
+  await commitAlone(stages, { ...sealed, outputs }, writer, world)
 }
 
 function compared(

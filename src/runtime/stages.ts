@@ -134,6 +134,11 @@ export class Stages {
     )
   }
 
+  /** Executors of a stage over no state, for records that only meet steps that keep nothing. */
+  detached(stage: StagePlan, partition: number, outbox: Outbox): Interpreter {
+    return new Interpreter(this.#partsOf(stage, partition, stateless(this.#stores(stage)), outbox))
+  }
+
   /** A task over a disk that is level with its changelog. */
   async #ready(task: TaskPlan, opened: Opened, listener: (status: TaskStatus) => void): Promise<Task> {
     const { stage, partition } = task
@@ -240,13 +245,13 @@ export class Stages {
   }
 }
 
-/** For stages without stores: a state with nothing in it, over no disk. */
-function stateless(): TaskState {
+/** A state with nothing in it, over no disk. */
+function stateless(stores: readonly StoreState[] = []): TaskState {
   const nothing = {
     get: () => undefined,
     range: () => Promise.resolve([]),
     write: () => Promise.resolve(),
     close: () => Promise.resolve(),
   }
-  return new TaskState(nothing, [], 1)
+  return new TaskState(nothing, stores, 1)
 }

@@ -333,17 +333,17 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Rebuilds a projection beside the live one, which is stopped meanwhile. */
   async replay(projection: Views<P>['name'], options: ReplayOptions = {}): Promise<Replayed> {
-    await this.close()
-    return this.#offline((world) => replay(this.#topology.graph, projection, world, options))
+    return this.offline((world) => replay(this.#topology.graph, projection, world, options))
   }
 
   /** Reads and checks everything, while nothing runs. */
   async verify(options: { readonly repair?: boolean } = {}): Promise<Verified> {
-    await this.close()
-    return this.#offline((world) => verify(this.#topology.graph, world, options))
+    return this.offline((world) => verify(this.#topology.graph, world, options))
   }
 
-  async #offline<T>(work: (world: World) => Promise<T>): Promise<T> {
+  /** Works on what the application left, while nothing runs. */
+  async offline<T>(work: (world: World) => Promise<T>): Promise<T> {
+    await this.close()
     const { world, broker } = await this.#world(new Set())
     try {
       return await work(world)

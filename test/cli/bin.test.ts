@@ -44,3 +44,23 @@ test('the command runs what was compiled where that is, as in the published pack
   writeFileSync(join(installed, 'dist', 'cli', 'main.js'), 'console.log(process.argv.slice(2).join())\nprocess.exit(2)\n')
   expect(await run(join(installed, 'bin', 'tidemark.mjs'), 'plan', '--check')).toEqual({ code: 2, out: 'plan,--check\n', err: '' })
 })
+
+test('npm start prints npm’s own lines before the JSON of --json, and with --silent not even those', async () => {
+  const start = (...words: string[]): Promise<Ended> =>
+    new Promise((resolve) => {
+      const line = ['start', ...words, '--', '--dir', temporary(), '--port', '0', '--csv', 'nothing.csv', '--json']
+      execFile('npm', line, { cwd: ROOT, timeout: 40_000, shell: process.platform === 'win32' }, (error, out, err) => {
+        resolve({ code: Number(error?.code ?? 0), out, err })
+      })
+    })
+  const spoken = await start()
+  expect(spoken.code).toBe(78)
+  const [json, ...npms] = spoken.out
+    .split('\n')
+    .filter((line) => line !== '')
+    .toReversed()
+  expect(npms.filter((line) => !line.startsWith('> '))).toEqual([])
+  expect(JSON.parse(json ?? '')).toMatchObject({ error: { code: 'INPUT_INVALID' } })
+  const silent = await start('--silent')
+  expect([silent.code, JSON.parse(silent.out)]).toMatchObject([78, { error: { code: 'INPUT_INVALID' } }])
+})

@@ -41,8 +41,8 @@ describe('words', () => {
   })
 
   test('of help are there for every command, with examples, and for the options of a feed', async () => {
-    for (const command of ['dev', 'plan', 'check', 'types', 'export', 'replay', 'verify']) {
-      const { code, out } = await tidemark(command, '--help')
+    for (const command of ['dev', 'plan', 'check', 'types', 'export', 'replay', 'verify', 'dead list', 'dead show', 'dead redrive']) {
+      const { code, out } = await tidemark(...command.split(' '), '--help')
       expect(code).toBe(0)
       expect(out).toContain(`Usage: tidemark ${command}`)
       expect(out).toContain('Examples:')
@@ -206,6 +206,21 @@ describe('a folder at rest', () => {
     const { code, out } = await tidemark('verify', '--dir', dir, '--json')
     expect(code).toBe(1)
     expect(JSON.parse(out)).toMatchObject({ problems: [{ where: expect.stringMatching(/^orders\.v1\/\d$/), code: 'LOG_CORRUPT' }] })
+  })
+
+  test('that a rebuild differs from says what to do next, in words that can be run', async () => {
+    const dir = temporary()
+    await tidemark('dev', SHOP, '--dir', dir, '--once')
+    const other = ['--dir', dir, '--topology', `${SHOP}/doubling.ts`]
+    const { code, out } = await tidemark('replay', 'demand-by-sku', ...other)
+    expect(code).toBe(2)
+    expect(out).toMatch(/demand-by-sku: different\. [\s\S]*generation 1 stays live/)
+    const [, next = ''] = /changed on purpose.*: tidemark (replay .*)/.exec(out) ?? []
+    expect(next).toBe(`replay demand-by-sku ${other.join(' ')} --switch always`)
+    expect(out).toContain(`"tidemark verify ${other.join(' ')}"`)
+    const switched = await tidemark(...next.split(' '))
+    expect([switched.code, switched.out]).toEqual([0, expect.stringContaining('it is live now')])
+    expect(switched.out).not.toContain('Next:')
   })
 
   test('is left as it is when the view, the topology or the folder is another', async () => {

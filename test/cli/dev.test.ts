@@ -35,12 +35,31 @@ describe('once', () => {
   })
 
   test('without --json ends with the line of the check, in plain lines', async () => {
-    const { code, out } = await tidemark('dev', SHOP, '--dir', temporary(), '--once', '--broken')
+    const { code, out } = await tidemark('dev', SHOP, '--dir', temporary(), '--once', '--poison')
     expect(code).toBe(0)
     expect(lastLine(out)).toBe('15 rows, 19900 units: equal to the recomputation (19900)')
     expect(out).toMatch(/feed 200\/200 .* applied 200 .* dead-lettered 1 /)
-    expect(out).toContain('input: line 3: an order without units')
+    expect(out).toContain('dead: 1 record that the feed had broken on purpose')
     expect(out).not.toContain('\u001b')
+  })
+
+  test('ends with a code of its own and says what was not applied, until that has been put right: a second run is no success either', async () => {
+    const dir = temporary()
+    const { code, out } = await tidemark('dev', SHOP, '--dir', dir, '--once', '--broken', '--negative')
+    // The check fails as well here, and is the worse news.
+    expect(code).toBe(1)
+    expect(out).toContain('input: line 3: an order without units')
+    const left = `1 row of the input could not be read, 2 records are dead ("tidemark dead list --dir ${dir}" says why)`
+    expect(lastLine(out)).toBe(`NOT everything was applied: ${left}.`)
+    const equal = temporary()
+    const broken = await tidemark('dev', SHOP, '--dir', equal, '--once', '--broken')
+    expect([broken.code, lastLine(broken.out)]).toEqual([
+      3,
+      expect.stringContaining('1 row of the input could not be read, 1 record is dead'),
+    ])
+    expect(broken.out).toContain('equal to the recomputation')
+    const second = await tidemark('dev', SHOP, '--dir', equal, '--once', '--json')
+    expect([second.code, JSON.parse(second.out)]).toMatchObject([3, { equal: true, dead: 0, notApplied: { rows: 0, dead: 1, parked: 0 } }])
   })
 
   test('fails when the check finds a difference', async () => {
@@ -81,6 +100,17 @@ describe('once', () => {
       expect(JSON.parse(out)).toMatchObject({ interrupted: true, applied: 50 })
     }
   })
+})
+
+test('a start after a kill says where it goes on, what it restored and how long that took; a first start says nothing', async () => {
+  const dir = temporary()
+  const first = await waiting(dir)
+  expect(first.out).not.toContain('goes on from')
+  first.signal('SIGKILL')
+  await first.ended()
+  const { code, out } = await tidemark('dev', SHOP, '--dir', dir, '--once')
+  expect([code, out.match(/goes on from/g)?.length]).toEqual([0, 1])
+  expect(out).toMatch(/^goes on from \d+ committed records, restored \d+ rows in [\d,]+ ms$/m)
 })
 
 describe('an interrupt', () => {
@@ -132,6 +162,16 @@ describe('a folder', () => {
     expect(await (await fetch(`${url}/demand-by-sku?limit=1`)).json()).toMatchObject({ rows: [{ value: { orders: 4 } }] })
     first.signal('SIGTERM')
     await first.ended()
+  })
+
+  test('that is a file is refused in one sentence, by every command that is given it', async () => {
+    const file = join(temporary(), 'taken')
+    writeFileSync(file, 'a file')
+    for (const words of [['dev', SHOP, '--once'], ['run', SHOP], ['verify'], ['export', 'demand-by-sku'], ['replay', 'demand-by-sku']]) {
+      const { code, out, err } = await inProcess([...words, '--dir', file])
+      expect([words[0], code === 64 || code === 78, out]).toEqual([words[0], true, ''])
+      expect(err).toMatch(/^(OPTION|INPUT)_INVALID: .*taken.*\n.* is a file\.\nhint: .*\n$/)
+    }
   })
 
   test('remembers its topology, and is below .tidemark unless it is named', async () => {

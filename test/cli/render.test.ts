@@ -80,6 +80,8 @@ const sample: Sample = {
   rates: { in: 1_234.4, out: 99 },
   counts: { applied: 12_345, duplicate: 2, stale: 0, gap: 1, parked: 0, dead: 3 },
   lag: 7,
+  silent: undefined,
+  resumed: undefined,
   hanging: [],
   restoring: { tasks: 0, left: 0 },
   views: [
@@ -100,6 +102,8 @@ describe('the live display', () => {
       '01:01  feed 50/200  in 1234/s  out 99/s  applied 12345  duplicate 2  stale 0  gap 1  parked 0  dead-lettered 3  lag 7  demand fresh (120 ms)  sales-by-day stale (9 s)',
     )
     expect(plainLine({ ...sample, restoring: { tasks: 2, left: 10 } })).toContain('restoring 2 tasks, 10 records left')
+    const deaf = plainLine({ ...sample, lag: undefined, silent: 'no broker answers since 10:00:00' })
+    expect(deaf).toMatch(/^01:01 {2}feed 50\/200 {2}no broker answers since 10:00:00 {2}.* lag unknown /)
   })
 
   test('shows it as a picture, with what to try next', () => {

@@ -128,7 +128,12 @@ test.each([
   ['columns in another order', `${HEADER.split(',').toReversed().join(',')}\n`, 'it begins with "Country,CustomerID,'],
   ['a header that cannot be read', `Invoice"No,${HEADER}\n`, BAD_QUOTE],
   ['one endless line', 'x'.repeat(700_000), 'it is longer than 65536 bytes'],
-  ['half a gzip', gzipSync(`${HEADER}\n${row('a')}\n`).subarray(0, 60), 'unexpected end of file'],
+  ['half a gzip', gzipSync(`${HEADER}\n${row('a')}\n`).subarray(0, 60), 'ends in the middle of what it has packed'],
+  ['a gzip with other bytes in it', damagedGzip(), 'cannot be unpacked: '],
+  ['a binary file', Buffer.from('\x7fELF"\x02\x01\x00\x00'), 'is binary: its byte 7 is 0'],
+  ['a binary file that was packed', gzipSync(Buffer.from('"\x00\x01')), 'is binary: its byte 1 is 0'],
+  ['a workbook of Excel', Buffer.from('PK\x03\x04\x14\x00'), 'a zip archive, or a workbook of Excel'],
+  ['text in UTF-16', Buffer.from(`\ufeff${HEADER}\n`, 'utf16le'), 'is text in UTF-16'],
 ])('%s is refused with a sentence', async (_what, content, detail) => {
   await expect(read(content)).rejects.toMatchObject({
     code: 'INPUT_INVALID',
@@ -137,13 +142,25 @@ test.each([
   })
 })
 
-test('a missing file and a folder are refused with a sentence', async () => {
+test.each([
+  ['a file that is not there', 'nothing.csv', 'there is no such file of invoices', 'does not exist'],
+  ['a folder', '.', 'the invoices are a folder', 'is no file'],
+])('%s is refused with a sentence', async (_what, name, message, detail) => {
   await inFolder(async (folder) => {
-    for (const file of [join(folder, 'nothing.csv'), folder]) {
-      await expect(readInvoices(file).next()).rejects.toMatchObject({ code: 'INPUT_INVALID', message: 'the invoices cannot be read' })
-    }
+    await expect(readInvoices(join(folder, name)).next()).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message,
+      detail: expect.stringContaining(detail),
+      hint: expect.stringContaining('--csv '),
+    })
   })
 })
+
+function damagedGzip(): Buffer {
+  const packed = gzipSync(`${HEADER}\n${row('a')}\n`)
+  packed.fill(0xff, 20, 40)
+  return packed
+}
 
 /** Short enough that lines, records and blocks often end on either side of it. */
 const BYTES_MAX = 24

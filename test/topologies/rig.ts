@@ -86,7 +86,7 @@ export class Session {
 
   async applied(): Promise<void> {
     const { app } = this.running
-    while (app.lag() > 0 || !(await this.running.caughtUp())) {
+    while (app.lag() !== 0 || !(await this.running.caughtUp())) {
       if (app.failure !== undefined) throw app.failure
       await sleep(10)
     }

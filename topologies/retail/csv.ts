@@ -9,8 +9,8 @@ import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { TidemarkError } from '#tidemark'
 import { type Split, Splitter } from './split.ts'
+import { foreignKind, noInvoices, unreadable } from './unreadable.ts'
 
 const COLUMNS = ['InvoiceNo', 'StockCode', 'Description', 'Quantity', 'InvoiceDate', 'UnitPrice', 'CustomerID', 'Country']
 const HEADER = COLUMNS.join(',')
@@ -48,23 +48,31 @@ export interface BrokenRow {
 export async function* readInvoices(file: string, hash?: Hash): AsyncGenerator<readonly (Row | BrokenRow)[]> {
   const splitter = new Splitter()
   let headed = false
+  let begin: Buffer = Buffer.alloc(0)
   let rows = 0
   const read = (records: readonly Split[]): (Row | BrokenRow)[] => {
     const [first, ...others] = records
     if (headed || first === undefined) return records.map((record) => rowOf(record, ++rows))
-    checkHeader(file, first)
+    checkHeader(file, begin, first)
     headed = true
     return read(others)
   }
   for await (const block of blocks(file)) {
     hash?.update(block)
+    if (begin.length === 0) {
+      begin = block.subarray(0, BEGIN_BYTES)
+      const foreign = foreignKind(file, begin)
+      if (foreign !== undefined) throw foreign
+    }
     yield read(splitter.take(block))
   }
   yield read(splitter.end())
-  if (!headed) checkHeader(file, undefined)
+  if (!headed) checkHeader(file, begin, undefined)
 }
 
 const BLOCK_BYTES = 256 * 1024
+/** So much of a file tells what kind of file it is. */
+const BEGIN_BYTES = 512
 
 /** The bytes of a file, unpacked where it is a gzip. */
 async function* blocks(file: string): AsyncGenerator<Buffer> {
@@ -74,11 +82,7 @@ async function* blocks(file: string): AsyncGenerator<Buffer> {
     // An error on either side ends the loop below, so there is nothing left to say to a callback.
     yield* gzip ? pipeline(bytes, createGunzip({ chunkSize: BLOCK_BYTES }), () => {}) : bytes
   } catch (cause) {
-    throw new TidemarkError('INPUT_INVALID', 'the invoices cannot be read', {
-      detail: `${file}: ${(cause as Error).message}.`,
-      hint: 'Give a CSV file, plain or gzip: --csv invoices.csv.',
-      cause,
-    })
+    throw unreadable(file, cause)
   }
 }
 
@@ -93,14 +97,11 @@ async function beginsAsGzip(file: string): Promise<boolean> {
   }
 }
 
-function checkHeader(file: string, record: Split | undefined): void {
+function checkHeader(file: string, begin: Buffer, record: Split | undefined): void {
   if (record !== undefined && 'fields' in record && record.fields.map((name) => name.trim()).join(',') === HEADER) return
   const found =
     record === undefined ? 'it is empty' : 'problem' in record ? record.problem : `it begins with ${shown(record.fields.join(','))}`
-  throw new TidemarkError('INPUT_INVALID', 'the file is no CSV of invoices', {
-    detail: `${file}: ${found}.`,
-    hint: `Its first line must be ${HEADER}`,
-  })
+  throw noInvoices(file, begin, found, HEADER)
 }
 
 function rowOf(record: Split, number: number): Row | BrokenRow {

@@ -78,6 +78,8 @@ class RetailFeed implements RunningFeed {
     upstream: Upstream,
     about: { readonly id: string; readonly raw?: Buffer; readonly sequence?: number },
   ) => Promise<void>
+  /** Ids of the poison so far, that of earlier runs as well. */
+  readonly broken: Set<string> = new Set()
   readonly #busy = new Map<string, { units: number; description: string }>()
   #done = 0
 
@@ -147,6 +149,7 @@ class RetailFeed implements RunningFeed {
       // What was sent before is gone through again: what follows depends on it, and so do the busiest SKUs.
       records += 1
       this.#done = rows
+      if (delivery.kind === 'poison') this.broken.add(delivery.id)
       this.#note(delivery)
     }
     await commit()

@@ -2,22 +2,25 @@
  * `tidemark dev`: a topology on the embedded log, with its feed, its views over HTTP and a live display. It ends when it is told to, or with
  * `once` when everything has been applied; started again it goes on where it was.
  */
-import type { TidemarkError } from '../../base/errors.ts'
+import { codeOf, type TidemarkError } from '../../base/errors.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import type { SchemaStore } from '../../ports/serde.ts'
 import type { FeedCheck, RunningFeed } from '../../runtime/feed.ts'
 import { jsonText } from '../../server/json.ts'
 import { type Serving, serve } from '../../server/server.ts'
 import { type Running, type StartOptions, start } from '../../start.ts'
+import { type Ear, Silence } from '../ear.ts'
+import { Ending } from '../ending.ts'
 import { errorData, errorText, exitCodeOf } from '../failure.ts'
+import { isWhole, type Leftover, leftLine, leftOver } from '../leftover.ts'
 import { picture, plainLine, type Sample, Screen } from '../live.ts'
 import type { Loaded } from '../load.ts'
 import { lockAt } from '../locks.ts'
 import { Meter } from '../meter.ts'
 import { changedFolds, defaultFolder, record } from '../place.ts'
-import { paint } from '../render.ts'
-import { EXIT, type Output, type Shell, type Signal } from '../shell.ts'
-import { DEFAULT_PORT } from '../words.ts'
+import { grouped, paint } from '../render.ts'
+import { EXIT, type Output, type Shell } from '../shell.ts'
+import { DEFAULT_PORT, quoted } from '../words.ts'
 
 export interface DevOptions {
   /** Default `.tidemark/<topology>`. */
@@ -33,6 +36,8 @@ export interface DevOptions {
   /** Set by `run`: on Kafka, as one of several workers perhaps. Default: the embedded log in `dir`, alone, with the feed. */
   readonly kafka?: {
     readonly log: LogDriver
+    /** Hears whether that log answers. */
+    readonly ear: Ear
     /** In words. */
     readonly where: string
     /** What it is to its group. */
@@ -46,8 +51,6 @@ export interface DevOptions {
 const TICK_MS = 100
 const PICTURE_MS = 200
 const LINE_MS = 1_000
-/** A terminal sends Ctrl-C to every process in front of it, and those in between pass it on: signals so close are one, ms. */
-const SAME_SIGNAL_MS = 250
 /** Sentences about unreadable input that are printed one by one; of more, their number at the end. */
 const PROBLEMS_SHOWN = 10
 
@@ -68,49 +71,6 @@ export async function dev(loaded: Loaded, options: DevOptions, shell: Shell): Pr
   return session.report()
 }
 
-/** Why and when a session ends. */
-class Ending {
-  readonly #shell: Shell
-  readonly #abort = new AbortController()
-  readonly #off: () => void
-  #since = 0
-  by: Signal | undefined
-  failure: unknown
-
-  constructor(shell: Shell) {
-    this.#shell = shell
-    this.#off = shell.onSignal((signal) => this.#hear(signal))
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal
-  }
-
-  #hear(signal: Signal): void {
-    const now = this.#shell.clock.mono()
-    if (this.by === undefined) {
-      this.by = signal
-      this.#since = now
-      this.#abort.abort()
-    } else if (now - this.#since > SAME_SIGNAL_MS) this.#shell.exit(EXIT.interrupted)
-  }
-
-  /** Ends it for an error; the first one is what is reported. */
-  fail(error: unknown): void {
-    this.failure ??= error
-    this.#abort.abort()
-  }
-
-  /** Stops what listens to the signal: it is over, for whatever reason. */
-  end(): void {
-    this.#abort.abort()
-  }
-
-  release(): void {
-    this.#off()
-  }
-}
-
 class Session {
   readonly #loaded: Loaded
   readonly #options: DevOptions
@@ -118,6 +78,7 @@ class Session {
   readonly #ending: Ending
   readonly #dir: string
   readonly #meter: Meter
+  readonly #silence: Silence
   readonly #began: number
   /** Where lines go: to stdout, unless that is for one JSON object. */
   readonly #words: Output
@@ -130,7 +91,11 @@ class Session {
   #feeding: Promise<void> | undefined
   #fed = false
   #applied = false
+  /** Looks whether everything is applied, beside the display: a log that does not answer must not stop that. */
+  #looking = false
+  #resumed: string | undefined
   #check: FeedCheck | undefined
+  #left: Leftover | undefined
   #halted: TidemarkError | undefined
   #shownAt = Number.NEGATIVE_INFINITY
   #problemsShown = 0
@@ -144,6 +109,7 @@ class Session {
     const { name, graph } = loaded.topology
     this.#dir = options.dir ?? defaultFolder(name)
     this.#meter = new Meter(graph.nodes.filter(({ kind }) => kind === 'source').map(({ id }) => id))
+    this.#silence = new Silence(options.kafka?.ear, shell.clock, (kind, text) => this.#meter.notice(kind, text))
     this.#began = shell.clock.mono()
     this.#words = options.json ? shell.err : shell.out
     const redraws = !options.json && shell.out.terminal && shell.env.TERM !== 'dumb'
@@ -206,12 +172,28 @@ class Session {
       // A run that is watched goes on when there is room again; one that is to end must not wait for that.
       if (this.#options.once && this.#meter.stuck !== undefined) this.#ending.fail(this.#meter.stuck)
       this.#halted ??= app.failure
-      if (this.#fed && !this.#applied && (await this.#caughtUp())) await this.#finish()
+      this.#silence.look()
+      if (this.#fed && !this.#applied && !this.#looking) void this.#look()
+      await this.#tellResumed()
       if (this.#options.once && (this.#applied || this.#halted !== undefined)) break
       await this.#show(false)
       await clock.sleep(TICK_MS, signal).catch(() => {})
     }
     await this.#show(true)
+  }
+
+  async #look(): Promise<void> {
+    const { once } = this.#options
+    this.#looking = true
+    try {
+      if (await this.#caughtUp()) await this.#finish()
+    } catch (error) {
+      // A worker waits for its brokers; one that is to end does not wait for ever.
+      const waits = !once && codeOf(error) === 'BROKER_UNREACHABLE'
+      if (!waits && !this.#ending.signal.aborted) this.#ending.fail(error)
+    } finally {
+      this.#looking = false
+    }
   }
 
   /** Positions are committed before the last rows are on disk, where a check reads them: both must be through. */
@@ -220,15 +202,30 @@ class Session {
     return (await running.caughtUp()) && running.app.lag() === 0
   }
 
-  async #finish(): Promise<void> {
+  /** Once all tasks run: where they went on, if an earlier life had committed anything. */
+  async #tellResumed(): Promise<void> {
     const { app } = this.#running as Running<readonly unknown[]>
-    this.#applied = true
+    const { tasks, records } = this.#meter.resumed
+    if (this.#resumed !== undefined || tasks === 0 || !app.ready) return
+    const ms = Math.round(this.#shell.clock.mono() - this.#began)
+    this.#resumed = `goes on from ${grouped(records)} committed records, restored ${grouped(this.#meter.of('restored'))} rows in ${grouped(ms)} ms`
+    if (this.#screen === undefined) await this.#say(this.#resumed)
+  }
+
+  async #finish(): Promise<void> {
+    const { app, access } = this.#running as Running<readonly unknown[]>
+    this.#left = await leftOver(access.log, app.plan, this.#feed, this.#meter)
     // Rows that other workers have are not here to be compared.
-    if (this.#feed === undefined || !this.#alone) return
-    this.#check = await this.#feed.check({ view: (name) => app.view(name) })
+    if (this.#feed !== undefined && this.#alone) await this.#compare(this.#feed, this.#left.meant)
+    this.#applied = true
+  }
+
+  async #compare(feed: RunningFeed, meant: number): Promise<void> {
+    const { app } = this.#running as Running<readonly unknown[]>
+    this.#check = await feed.check({ view: (name) => app.view(name) })
     if (this.#screen !== undefined) return
     await this.#say(plainLine(this.#sample()))
-    await this.#tellUnread()
+    if (meant > 0) await this.#say(`dead: ${meant} ${meant === 1 ? 'record' : 'records'} that the feed had broken on purpose`)
     await this.#say(this.#check.sentence)
   }
 
@@ -267,6 +264,7 @@ class Session {
     await this.#tell()
     if (!this.#applied) await this.#tellUnread()
     const error = failure ?? this.#halted
+    if (this.#left !== undefined && !isWhole(this.#left)) await this.#say(leftLine(this.#left, this.#deadList))
     if (error !== undefined) await this.#shell.err.write(`${errorText(error, paint(this.#shell.err, this.#shell.env))}\n`)
     if (by !== undefined || error !== undefined) await this.#say(this.#whereItGoesOn())
     const code = this.#code()
@@ -283,8 +281,15 @@ class Session {
     const { failure, by } = this.#ending
     if (failure !== undefined) return exitCodeOf(failure)
     if (this.#halted !== undefined || this.#check?.equal === false) return EXIT.failed
+    if (this.#options.once && this.#left !== undefined && !isWhole(this.#left)) return EXIT.incomplete
     if (by === undefined || (this.#applied && !this.#options.once)) return EXIT.ok
     return by === 'SIGTERM' && !this.#options.once ? EXIT.ok : EXIT.interrupted
+  }
+
+  /** The command that tells more of dead letters. */
+  get #deadList(): string {
+    const { kafka } = this.#options
+    return `"tidemark dead list ${kafka === undefined ? `--dir ${quoted(this.#dir)}` : `--kafka --topology ${this.#loaded.name}`}"`
   }
 
   #whereItGoesOn(): string {
@@ -300,7 +305,8 @@ class Session {
     const seconds = Math.round(this.#shell.clock.mono() - this.#began) / 1_000
     const equal = this.#check === undefined ? {} : { equal: this.#check.equal }
     const state = { restored: this.#meter.of('restored'), wipes: this.#meter.of('wipes') }
-    return { ...this.#check?.figures, ...equal, ...this.#counts(), ...state, seconds }
+    const left = this.#left === undefined ? {} : { notApplied: this.#left }
+    return { ...this.#check?.figures, ...equal, ...this.#counts(), ...left, ...state, seconds }
   }
 
   #counts(): Sample['counts'] {
@@ -361,7 +367,10 @@ class Session {
       feed: this.#feed === undefined ? undefined : { done: this.#feed.done, total: this.#feed.total },
       rates: this.#meter.rates(now),
       counts: this.#counts(),
-      lag: app.lag(),
+      // What nobody has heard of is not known.
+      lag: this.#silence.text === undefined ? app.lag() : undefined,
+      silent: this.#silence.text,
+      resumed: this.#resumed,
       hanging: app.hanging.map(({ message }) => message),
       restoring: this.#meter.restoring,
       views: app.views.map((name) => ({ name, freshness: app.view(name).freshness().projection })),

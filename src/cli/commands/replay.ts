@@ -4,7 +4,7 @@ import { jsonText } from '../../server/json.ts'
 import { offline, type WantedAnywhere } from '../offline.ts'
 import { grouped } from '../render.ts'
 import { EXIT, type Shell } from '../shell.ts'
-import type { SWITCHES } from '../words.ts'
+import { quoted, type SWITCHES } from '../words.ts'
 
 export interface ReplayOptions extends WantedAnywhere {
   /** When the rebuilt projection becomes the live one. */
@@ -25,7 +25,7 @@ export async function replayProjection(projection: string, options: ReplayOption
     }),
   )
   if (options.json) await shell.out.write(`${jsonText(replayed)}\n`)
-  else for (const line of replayLines(replayed)) await shell.out.write(`${line}\n`)
+  else for (const line of [...replayLines(replayed), ...nextLines(replayed, projection, options)]) await shell.out.write(`${line}\n`)
   return replayed.equal || replayed.switched ? EXIT.ok : EXIT.differences
 }
 
@@ -41,5 +41,16 @@ export function replayLines({ generation, records, projections, switched }: Repl
         ? `it is live now, and generation ${generation.live} is gone`
         : `generation ${generation.live} stays live, and what was made is dropped`
     }`,
+  ]
+}
+
+/** What to do about a difference that nothing was decided about. */
+function nextLines({ equal, switched, projections }: Replayed, projection: string, { dir, topology, kafka }: WantedAnywhere): string[] {
+  if (equal || switched) return []
+  const place = `${kafka === undefined ? '' : ' --kafka'}${dir === undefined ? '' : ` --dir ${quoted(dir)}`}${topology === undefined ? '' : ` --topology ${quoted(topology)}`}`
+  const live = projections.length === 1 ? 'the live one' : 'a live one'
+  return [
+    `Next: when the fold was changed on purpose, make the rebuilt one live: tidemark replay ${projection}${place} --switch always`,
+    `      when it was not, ${live} may be damaged: "tidemark verify${place}" reads its rows, and the same --switch always replaces them`,
   ]
 }

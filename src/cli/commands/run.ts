@@ -7,6 +7,8 @@
 import { TidemarkError } from '../../base/errors.ts'
 import { type Duration, durationMs } from '../../base/time.ts'
 import type { LogDriver } from '../../ports/log.ts'
+import { requireFolder } from '../../start.ts'
+import { Ear } from '../ear.ts'
 import { brokersOf, committedSchemas, kafkaOf } from '../kafka.ts'
 import type { RunWords } from '../kafka-grammar.ts'
 import type { Loaded } from '../load.ts'
@@ -40,18 +42,22 @@ export async function runOnKafka(
   if (!feeds && given !== undefined) {
     throw new TidemarkError('OPTION_INVALID', `--${given} is an option of the feed`, { hint: 'Add --feed to run it here.' })
   }
-  const log = await kafkaOf(words, shell)
-  await requireSources(log, loaded, shell)
   const { name } = loaded.topology
+  const folder = dynamic ? words.dir : (words.dir ?? workerFolder(name, instance))
+  if (folder !== undefined) requireFolder(folder)
+  const ear = new Ear(shell.clock)
+  const log = ear.listened(await kafkaOf(words, shell))
+  await requireSources(log, loaded, shell)
   const schemas = await committedSchemas()
   // Taken before the group hears of this worker: another one of the same name would be thrown out of it first.
-  const { dir, lock } = dynamic
-    ? await lockAnyFolder(name, words.dir)
-    : await lockFolder(words.dir ?? workerFolder(name, instance), instance, 'Give another worker its own name: --instance 1. Or none: --dynamic.')
+  const { dir, lock } =
+    dynamic || folder === undefined
+      ? await lockAnyFolder(name, folder)
+      : await lockFolder(folder, instance, 'Give another worker its own name: --instance 1. Or none: --dynamic.')
   const who = dynamic ? 'as a dynamic member' : `as instance ${instance}`
   const where = `on Kafka at ${brokersOf(words, shell).join(', ')} ${who}, state in ${dir}`
   try {
-    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, where, member, feeds, schemas } }, shell)
+    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, ear, where, member, feeds, schemas } }, shell)
   } finally {
     await lock.release()
   }
@@ -66,6 +72,7 @@ async function requireSources(driver: LogDriver, loaded: Loaded, shell: Shell): 
       if (state === 'missing') throw new TidemarkError('TOPIC_UNKNOWN', `source topic "${topic.name}" does not exist`, { hint })
       throw new TidemarkError('TOPIC_MISMATCH', `source topic "${topic.name}" is not what the topology reads`, {
         detail: `${differ.join(', ')}.`,
+        hint: 'Make it anew as "tidemark topics plan" says, or say in the contract what it is like.',
       })
     }
   })

@@ -83,7 +83,7 @@ export function brokerError(doing: string, error: number, message?: string | nul
 export function missingRight(right: string, on: string): TidemarkError {
   return new TidemarkError('NOT_AUTHORIZED', `this user may not ${right} ${on}`, {
     detail: `The broker refused for want of the right ${right.toUpperCase()} on ${on}.`,
-    hint: '"tidemark acl" prints the rights that a topology needs, as commands.',
+    hint: '"tidemark acl <topology> --format commands" prints the rights that it needs, to be run by an administrator.',
   })
 }
 
@@ -130,7 +130,7 @@ export function unreachable(doing: string, brokers: string, cause: unknown): Tid
   return new TidemarkError('BROKER_UNREACHABLE', `no broker answered to ${doing}`, {
     detail: `${brokers}: ${messageOf(cause)}`,
     hint: /Closed connection/.test(messageOf(cause))
-      ? 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") and do not.'
+      ? 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") or speak TLS ("ssl") and do not. Or it is no broker of Kafka.'
       : /before secure TLS/.test(messageOf(cause))
         ? 'It may speak no TLS there. Leave "ssl" out, or use the port of its TLS listener.'
         : notFound

@@ -34,7 +34,9 @@ export async function sslOf(ssl: boolean | Ssl | undefined): Promise<object | un
   if (ssl === true) return {}
   const { caFile, certFile, keyFile, serverName } = ssl
   if ((certFile === undefined) !== (keyFile === undefined)) {
-    throw new TidemarkError('OPTION_INVALID', '"ssl.certFile" and "ssl.keyFile" go together')
+    throw new TidemarkError('OPTION_INVALID', '"ssl.certFile" and "ssl.keyFile" go together', {
+      hint: 'Give both, to be known by a certificate of your own, or neither.',
+    })
   }
   return {
     ...(caFile === undefined ? {} : { ca: await file('ssl.caFile', caFile) }),
@@ -67,6 +69,7 @@ export async function saslOf(sasl: Sasl | undefined): Promise<Readonly<Record<st
     throw new TidemarkError(
       'OPTION_INVALID',
       `there is no password in ${passwordFile === undefined ? `variable ${passwordEnv}` : passwordFile}`,
+      { hint: passwordFile === undefined ? 'Set it, or name a file with "sasl.passwordFile".' : 'Its first line must be the password.' },
     )
   }
   return { mechanism, username, password }
@@ -76,6 +79,10 @@ async function file(option: string, path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    throw new TidemarkError('OPTION_INVALID', `the file of "${option}" cannot be read`, { detail: messageOf(error), cause: error })
+    throw new TidemarkError('OPTION_INVALID', `the file of "${option}" cannot be read`, {
+      detail: messageOf(error),
+      hint: 'Look at the path, and whether this user may read the file.',
+      cause: error,
+    })
   }
 }
