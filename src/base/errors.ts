@@ -101,6 +101,13 @@ export interface ErrorDetails {
 /** Where Node looks for how a value wants to be shown; to everybody else it is a name like any other. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 
+/** What V8 adds to `Error`, for who compiles this without the types of Node. */
+interface V8Error {
+  stackTraceLimit: number
+  captureStackTrace(into: object, below: unknown): void
+}
+const V8 = Error as unknown as V8Error
+
 /**
  * Every failure that is not a programming mistake. Wrong calls throw `TypeError` instead.
  *
@@ -115,10 +122,10 @@ export class TidemarkError extends Error {
 
   constructor(code: ErrorCode, message: string, more: ErrorDetails = {}) {
     // Gathering frames is most of what an error costs. They are gathered once, below, and not here as well.
-    const limit = Error.stackTraceLimit
-    Error.stackTraceLimit = 0
+    const limit = V8.stackTraceLimit
+    V8.stackTraceLimit = 0
     super(message, more.cause === undefined ? undefined : { cause: more.cause })
-    Error.stackTraceLimit = limit
+    V8.stackTraceLimit = limit
     this.name = 'TidemarkError'
     this.code = code
     // What is not there is not shown as undefined.
@@ -166,7 +173,7 @@ Object.defineProperty(TidemarkError.prototype, INSPECT, {
 /** The frames below the constructor, not written yet. */
 function framesHere(): { readonly stack?: string } {
   const trace: { stack?: string } = {}
-  Error.captureStackTrace(trace, TidemarkError)
+  V8.captureStackTrace(trace, TidemarkError)
   return trace
 }
 
