@@ -179,3 +179,19 @@ export class Screen {
     await this.#output.write(SHOW_CURSOR)
   }
 }
+
+/** What a newcomer may try now: on a view and one of its rows, where these are served already. */
+export function nextSteps(
+  topology: string,
+  view: string | undefined,
+  url: string | undefined,
+  rowUrl: string | undefined,
+  checked: boolean,
+): Sample['next'] {
+  return [
+    ...(url === undefined || view === undefined ? [] : [[`curl '${url}/views/${view}?limit=5'`, 'a page of rows'] as const]),
+    ...(rowUrl === undefined ? [] : [[`curl '${rowUrl}'`, 'one row, and how fresh it is'] as const]),
+    [`npx tidemark plan ${topology}`, 'what runs here, and why'],
+    ['Ctrl-C', checked ? 'stops it' : 'stops it; started again, it goes on'],
+  ]
+}

@@ -105,7 +105,6 @@ describe('dead letters', () => {
       [['--step', 'orders-as-want'], 'Did you mean orders-as-wants?'],
       [['--offset', '0@0'], 'an offset needs its step'],
       [['--step', 'orders', '--offset', '1@0'], '"1@0" is no place of a dead letter'],
-      [['--all', '--kafka'], 'on Kafka the topology must be named'],
     ] as const) {
       const { code, out, err } = await tidemark('dead', 'redrive', '--dir', dir, ...words)
       expect([code, out]).toEqual([64, ''])

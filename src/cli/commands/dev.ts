@@ -13,7 +13,7 @@ import { type Ear, Silence } from '../ear.ts'
 import { Ending } from '../ending.ts'
 import { errorData, errorText, exitCodeOf } from '../failure.ts'
 import { isWhole, type Leftover, leftLine, leftOver } from '../leftover.ts'
-import { picture, plainLine, type Sample, Screen } from '../live.ts'
+import { nextSteps, picture, plainLine, type Sample, Screen } from '../live.ts'
 import type { Loaded } from '../load.ts'
 import { lockAt } from '../locks.ts'
 import { Meter } from '../meter.ts'
@@ -379,21 +379,8 @@ class Session {
       notices: this.#meter.notices,
       check: this.#check,
       url: this.#serving === undefined ? undefined : `${this.#serving.url}/views`,
-      next: this.#next(),
+      next: nextSteps(this.#loaded.name, app.views[0], this.#serving?.url, this.#rowUrl, this.#check !== undefined),
     }
-  }
-
-  /** What a newcomer may try now. */
-  #next(): Sample['next'] {
-    const url = this.#serving?.url
-    const { name } = this.#loaded
-    const views = (this.#running as Running<readonly unknown[]>).app.views
-    return [
-      ...(url === undefined || views[0] === undefined ? [] : [[`curl '${url}/views/${views[0]}?limit=5'`, 'a page of rows'] as const]),
-      ...(this.#rowUrl === undefined ? [] : [[`curl '${this.#rowUrl}'`, 'one row, and how fresh it is'] as const]),
-      [`npx tidemark plan ${name}`, 'what runs here, and why'],
-      ['Ctrl-C', this.#check === undefined ? 'stops it; started again, it goes on' : 'stops it'],
-    ]
   }
 
   /** The address of some row, as soon as there is one. */
