@@ -132,9 +132,9 @@ export class Partition {
 
   // --- writing -----------------------------------------------------------------------------------------------------------------
 
-  /** Whether a producer has a transaction in here: its further batches belong to it, whatever the coordinator says by now. */
-  transactionOf(producerId: number): Decision | undefined {
-    return this.#open.get(producerId)?.decision
+  /** The transaction that a producer has in here under its epoch: its further batches belong to it, whatever the coordinator says by now. */
+  transactionOf(producerId: number, producerEpoch: number): Decision | undefined {
+    return this.#producers.get(producerId)?.epoch === producerEpoch ? this.#open.get(producerId)?.decision : undefined
   }
 
   /** The one batch of a request, its checksum proved; or the error for it. */

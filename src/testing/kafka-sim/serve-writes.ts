@@ -35,7 +35,7 @@ export function groupPart(group: string): string {
 /** Whether a batch belongs to the transaction that is open under its id, and what to answer if not. */
 function joinTransaction(call: Call, transactionalId: string, partition: Partition, ids: Ids): Decision | number {
   const { kafka, version } = call
-  const there = partition.transactionOf(ids.producerId)
+  const there = partition.transactionOf(ids.producerId, ids.producerEpoch)
   if (there !== undefined) return there
   const { transactions } = kafka
   const coordinator = kafka.coordinatorOf(TRANSACTION_COORDINATOR, transactionalId)
