@@ -52,6 +52,8 @@ interface Node {
 /** Coordinators move by the partition of the topic that they keep their books in; so many of each kind. */
 const BOOKS = 4
 const PORT = 9_000
+/** message.timestamp.after.max.ms, unless set. */
+const AHEAD_MS_MAX = 3_600_000
 const TRANSACTION_MS_MAX = 900_000
 
 export class SimKafka implements Brokers {
@@ -164,15 +166,16 @@ export class SimKafka implements Brokers {
     bytes.writeUInt32BE(++this.#topicIds, 12)
     bytes.writeUInt32BE(0x51_0c_0d_1e, 0)
     const compacted = configs.get('cleanup.policy') === 'compact'
+    const aheadMs = Number(configs.get('message.timestamp.after.max.ms') ?? AHEAD_MS_MAX)
     const { nodeIds } = this
     const topic: Topic = {
       name,
       id: bytes.toString('base64url'),
       configs,
-      partitions: Array.from(
-        { length: partitions },
-        (_, number) => new Partition(name, number, compacted, this.running[number % this.running.length] as number, nodeIds, this.codecs),
-      ),
+      partitions: Array.from({ length: partitions }, (_, number) => {
+        const leader = this.running[number % this.running.length] as number
+        return new Partition({ topic: name, number, compacted, aheadMs, leader, nodes: nodeIds, codecs: this.codecs })
+      }),
     }
     this.topics.set(name, topic)
     return topic

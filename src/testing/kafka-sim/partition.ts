@@ -44,16 +44,26 @@ export interface Appended {
   readonly message?: string
 }
 
+export interface PartitionOptions {
+  readonly topic: string
+  readonly number: number
+  readonly compacted: boolean
+  /** How far ahead of the broker's clock a record may be, ms. */
+  readonly aheadMs: number
+  readonly leader: number
+  readonly nodes: readonly number[]
+  readonly codecs: Codecs
+}
+
 /** message.max.bytes, unless set. */
 const BATCH_BYTES_MAX = 1_048_588
-/** message.timestamp.after.max.ms, unless set. */
-const AHEAD_MS_MAX = 3_600_000
 const BATCHES_REMEMBERED = 5
 
 export class Partition {
   readonly topic: string
   readonly number: number
   readonly compacted: boolean
+  readonly #aheadMs: number
   readonly #codecs: Codecs
   leader: number
   epoch = 0
@@ -70,11 +80,12 @@ export class Partition {
   /** What lies before the start. */
   readonly #removed: Stored[] = []
 
-  constructor(topic: string, number: number, compacted: boolean, leader: number, nodes: readonly number[], codecs: Codecs) {
+  constructor({ topic, number, compacted, aheadMs, leader, nodes, codecs }: PartitionOptions) {
     this.topic = topic
     this.number = number
     this.compacted = compacted
     this.leader = leader
+    this.#aheadMs = aheadMs
     this.#codecs = codecs
     for (const node of nodes) this.hear(node)
   }
@@ -146,7 +157,7 @@ export class Partition {
       const { batches, consumed } = readBatches(Buffer.from(records), this.#codecs, DEFAULT_LIMITS)
       const [batch] = batches
       if (batch === undefined || batches.length > 1 || consumed < records.length) return { error: E.INVALID_RECORD, base: -1 }
-      if (batch.maxTimestamp > now + AHEAD_MS_MAX) return { error: E.INVALID_TIMESTAMP, base: -1 }
+      if (batch.maxTimestamp - now > this.#aheadMs) return { error: E.INVALID_TIMESTAMP, base: -1 }
       for (let i = 0; this.compacted && i < batch.count; i++) {
         if (batch.key(i) !== null) continue
         return {
