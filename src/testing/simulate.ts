@@ -143,11 +143,12 @@ class Simulation {
       onViolation: (violation) => this.#report(violation),
       onEvent: (event) => {
         // What a store holds right after it was opened is worth a look.
-        if (event.kind === 'task' && event.state === 'running') this.#nextLook = Math.min(this.#nextLook, this.#scheduler.events + 1)
+        if (event.kind === 'task' && event.state === 'running') this.#lookSoon()
         trace?.(`${' '.repeat(24)} telemetry: ${described(event)}`)
       },
     })
     this.#world.onOpened = (hosted, owner, lossy) => this.#onOpened(hosted, owner, lossy)
+    this.#world.onLate = () => this.#lookSoon()
     this.#world.onStarted = (app) => this.#onPlan(app.plan)
     this.#mishaps = new Mishaps(this.#world, options.deaths)
   }
@@ -213,6 +214,10 @@ class Simulation {
     })
   }
 
+  #lookSoon(): void {
+    this.#nextLook = Math.min(this.#nextLook, this.#scheduler.events + 1)
+  }
+
   #onEvent(events: number): void {
     this.#mishaps.onEvent(events)
     if (events < this.#nextLook) return
@@ -244,7 +249,7 @@ class Simulation {
           this.#judge?.look(sight)
           resolve(sight)
         }
-        this.#scheduler.look(() => watch.see(client, this.#world.stores), judge, nothing)
+        this.#scheduler.look(() => watch.see(client, this.#world.stores, this.#world.life?.hosted?.hides), judge, nothing)
       })
     })
   }
@@ -279,7 +284,7 @@ class Simulation {
     const client = this.#seen as Log
     let judged = false
     void this.#at(this.#observer, 'the end', async () => ({
-      sight: await (this.#watch as Watch).see(client, this.#world.stores),
+      sight: await (this.#watch as Watch).see(client, this.#world.stores, this.#world.life?.hosted?.hides),
       views: await this.#views(),
     })).then(({ sight, views }) => {
       this.#judge?.end(sight, views)

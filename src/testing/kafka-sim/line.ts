@@ -17,6 +17,8 @@ export interface Weather {
   /** How much later the late come, ms. */
   lateMs(): number
   fate(api: string): Fate
+  /** Called when a request has been served that was late. */
+  onLate?(): void
 }
 export const FAIR_WEATHER: Weather = { legMs: () => 0, lateMs: () => 0, fate: () => 'well' }
 
@@ -189,6 +191,7 @@ class SimulatedLine implements Line {
     this.#serving = true
     for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift()) {
       const answer = await this.#brokers.handle(this.#node, next.frame)
+      if (next.fate === 'late') this.#site.weather.onLate?.()
       if (this.#brokers.life(this.#node) !== this.#life) break
       if (answer === undefined || next.fate === 'unanswered') this.#reset('the connection was reset')
       else if (!this.#deaf) this.#answer(next, answer)

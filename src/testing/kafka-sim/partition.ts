@@ -107,6 +107,12 @@ export class Partition {
     return decided
   }
 
+  /** Whether committed records lie behind an open transaction. */
+  get hides(): boolean {
+    const { decided } = this
+    return this.batches.some(({ base, control, decision }) => base >= decided && !control && (decision === undefined || decision.state === 'commit'))
+  }
+
   // --- who leads ---------------------------------------------------------------------------------------------------------------
 
   /** Another broker leads from now on; nobody has heard of it. */

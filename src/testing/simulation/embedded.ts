@@ -4,7 +4,7 @@ import { openEmbeddedLog } from '../../drivers/embedded/index.ts'
 import type { Random } from '../../ports/clock.ts'
 import { type SimulatedDisk, simulatedDisk } from '../disk.ts'
 import { around, between, oneOf, streamOf } from './faults.ts'
-import type { Ground, Hosted, Life } from './ground.ts'
+import type { Ground, Hands, Hosted, Life } from './ground.ts'
 import { type Fate, type Link, remoteLog } from './log.ts'
 import { type Owner, virtualClock } from './scheduler.ts'
 import type { World } from './world.ts'
@@ -89,7 +89,7 @@ export class EmbeddedGround implements Ground {
     return former?.forgetful !== true || former.appending === 0
   }
 
-  deeds(until: (ms: number, undo: () => void) => void): ReturnType<Ground['deeds']> {
+  deeds({ until }: Hands): ReturnType<Ground['deeds']> {
     const { faults } = this.#world.parts
     const disk = this.#disk.faults
     return {

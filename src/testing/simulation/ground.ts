@@ -42,11 +42,21 @@ export interface Hosted {
   readonly failure: unknown
   /** For whoever looks at the world: nothing goes wrong on the way, and reads are done at once. */
   readonly seen: Log
+  /** Whether a partition has committed records behind an open transaction. */
+  readonly hides?: (topic: string, partition: number) => boolean
   /** For producers, and for what is done without a worker. */
   readonly plain: Log
   /** For a worker, as it sees the log from where it is. @param linkClock of what connects it */
   worker(worker: WorkerLife, linkClock: Clock): Log | Promise<Log>
   close(): Promise<void>
+}
+
+/** What whoever does mischief can do to the world. */
+export interface Hands {
+  /** Undoes something after a time, ms. */
+  until(ms: number, undo: () => void): void
+  /** Lets somebody stand still, often for longer than a session. @param kind whose chance says how long */
+  still(owner: Owner, kind: FaultKind): void
 }
 
 export interface Ground {
@@ -56,8 +66,8 @@ export interface Ground {
   died(powerCut: boolean): boolean
   /** Whether a worker of this name may start: what the log has taken of its predecessor is done first. */
   free(instance: string): boolean
-  /** What can go wrong with it that does not hang on a call. @param until undoes something after a time, ms */
-  deeds(until: (ms: number, undo: () => void) => void): { readonly [Kind in FaultKind]?: () => void }
+  /** What can go wrong with it that does not hang on a call. */
+  deeds(hands: Hands): { readonly [Kind in FaultKind]?: () => void }
   /** Everything that is broken is mended. */
   mend(): void
 }

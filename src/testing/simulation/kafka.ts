@@ -13,15 +13,17 @@ import { DEFAULT_LIMITS } from '../../ports/record-batch/index.ts'
 import { TEST_EPOCH_MS } from '../clock.ts'
 import { eyeOf, type Fate, SimKafka, simulatedDial, virtualTimeline, type Weather } from '../kafka-sim/index.ts'
 import { around, between, type FaultKind, oneOf, streamOf } from './faults.ts'
-import type { Ground, Hosted, Life } from './ground.ts'
+import type { Ground, Hands, Hosted, Life } from './ground.ts'
 import { Owner, virtualClock } from './scheduler.ts'
 import type { World } from './world.ts'
 
 /** Time of a marker, of news among brokers, and after the time of a transaction, on average where nothing is wrong, ms. */
 const USUAL_MS = { marker: 1, news: 4, cleanup: 300 }
 /** The same where something is. */
-const LATE_MS = { marker: 300, news: 60, request: 700 }
+const LATE_MS = { marker: 300, news: 60, overtaken: 15, request: 1_200 }
 const CONNECT_MS = 3_000
+/** The requests that a commit is made of. */
+const OF_COMMITS: ReadonlySet<string> = new Set(['AddPartitionsToTxn', 'Produce', 'AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn'])
 
 /** Who is connected, and when answers reach it. */
 interface Client {
@@ -36,11 +38,14 @@ export class KafkaGround implements Ground {
   readonly kafka: SimKafka
   readonly #world: World
   readonly #inputs = new Set<string>()
+  readonly #legs: Random
+  #hands: Hands | undefined
 
   constructor(world: World) {
     this.#world = world
     const { seed, scheduler, settings, faults } = world.parts
     const usual = streamOf(seed, 'brokers')
+    this.#legs = streamOf(seed, 'legs')
     const late = (kind: FaultKind, usualMs: number, lateMs: number, chance: number): number => {
       const struck = faults.has(kind) && faults.active && faults.random(kind).unit() < chance
       return around(usual, usualMs) + (struck ? around(faults.random(kind), lateMs) : 0)
@@ -66,6 +71,7 @@ export class KafkaGround implements Ground {
     return {
       failure: undefined,
       seen: eyeOf(this.kafka),
+      hides: (topic, partition) => this.kafka.partition(topic, partition)?.hides === true,
       plain: await this.#client({ name: `${owner.name} plain`, program: owner, link: owner, clock, dial: (dial) => dial }, seed),
       worker: async (worker, linkClock) => {
         const { owner: program, link } = worker
@@ -84,7 +90,7 @@ export class KafkaGround implements Ground {
       program: virtualTimeline(scheduler, program, TEST_EPOCH_MS),
       road: virtualTimeline(scheduler, link, TEST_EPOCH_MS),
       cutOff: () => link.still,
-      weather: this.#weather(),
+      weather: this.#weather(program, link),
     }
     return openClient({
       of: {
@@ -101,16 +107,22 @@ export class KafkaGround implements Ground {
     })
   }
 
-  #weather(): Weather {
-    const { faults } = this.#world.parts
+  #weather(program: Owner, link: Owner): Weather {
+    const { faults, settings } = this.#world.parts
+    const strikes = (kind: FaultKind): boolean => faults.strikes(kind, settings.requestFaults)
     return {
-      legMs: () => this.#world.legMs(),
-      lateMs: () => around(this.#world.chance, LATE_MS.request),
-      fate: (): Fate => {
-        if (faults.strikes('request-lost')) return 'lost'
-        if (faults.strikes('request-late')) return 'late'
-        if (faults.strikes('answer-lost')) return 'unanswered'
-        if (!faults.strikes('answer-slow')) return 'well'
+      legMs: () => around(this.#legs, settings.legMs),
+      // Late enough to come among others, or late enough that everybody has given up.
+      lateMs: () => around(this.#world.chance, this.#world.chance.unit() < 0.5 ? LATE_MS.overtaken : LATE_MS.request),
+      onLate: () => this.#world.onLate(),
+      fate: (api): Fate => {
+        if (OF_COMMITS.has(api) && strikes('commit-stops')) {
+          this.#hands?.still(faults.random('commit-stops').unit() < 0.5 ? program : link, 'commit-stops')
+        }
+        if (strikes('request-lost')) return 'lost'
+        if (strikes('request-late')) return 'late'
+        if (strikes('answer-lost')) return 'unanswered'
+        if (!strikes('answer-slow')) return 'well'
         return faults.random('answer-slow').unit() < 0.5 ? 'slow' : 'slow-answer'
       },
     }
@@ -124,7 +136,8 @@ export class KafkaGround implements Ground {
     return true
   }
 
-  deeds(until: (ms: number, undo: () => void) => void): ReturnType<Ground['deeds']> {
+  deeds(hands: Hands): ReturnType<Ground['deeds']> {
+    this.#hands = hands
     const { kafka } = this
     const { faults } = this.#world.parts
     return {
@@ -143,7 +156,7 @@ export class KafkaGround implements Ground {
         if (kafka.running.length < 2) return
         const node = this.#broker(random)
         kafka.stop(node)
-        until(around(random, 1_500), () => kafka.start(node))
+        hands.until(around(random, 1_500), () => kafka.start(node))
       },
       'log-trimmed': () => this.#trim(faults.random('log-trimmed')),
     }

@@ -84,6 +84,8 @@ export class World {
   schemasFail = false
   /** Called when a process has opened the log. */
   onOpened: (hosted: Hosted, owner: Owner, lossy: boolean) => void = () => {}
+  /** Called when something came late and took effect all the same: worth a look. */
+  onLate: () => void = () => {}
   /** Called when an application has started. */
   onStarted: (app: App) => void = () => {}
   readonly #states = new Map<string, SimulatedState>()
