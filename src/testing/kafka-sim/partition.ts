@@ -110,7 +110,9 @@ export class Partition {
   /** Whether committed records lie behind an open transaction. */
   get hides(): boolean {
     const { decided } = this
-    return this.batches.some(({ base, control, decision }) => base >= decided && !control && (decision === undefined || decision.state === 'commit'))
+    return this.batches.some(
+      ({ base, control, decision }) => base >= decided && !control && (decision === undefined || decision.state === 'commit'),
+    )
   }
 
   // --- who leads ---------------------------------------------------------------------------------------------------------------

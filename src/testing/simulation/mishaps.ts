@@ -31,7 +31,10 @@ export class Mishaps {
     this.#wished = [...deaths]
     this.#faults = world.parts.faults
     this.#scheduler = world.parts.scheduler
-    this.#deeds = { ...this.#common, ...world.ground.deeds({ until: (ms, undo) => this.#until(ms, undo), still: (owner, kind) => this.#still(owner, kind) }) }
+    this.#deeds = {
+      ...this.#common,
+      ...world.ground.deeds({ until: (ms, undo) => this.#until(ms, undo), still: (owner, kind) => this.#still(owner, kind) }),
+    }
     for (const kind of this.#faults.kinds) this.#plan(kind)
   }
 
