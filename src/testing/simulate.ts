@@ -14,7 +14,6 @@ import type { Plan } from '../plan/plan.ts'
 import type { Random } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { StateDriver } from '../ports/store.ts'
-import type { TelemetryEvent } from '../ports/telemetry.ts'
 import type { App } from '../runtime/app.ts'
 import { type Codecs, codecsOf } from '../runtime/flavours.ts'
 import { replay } from '../runtime/replay.ts'
@@ -30,6 +29,7 @@ import { type Death, Mishaps } from './simulation/mishaps.ts'
 import type { Oracle } from './simulation/oracle.ts'
 import { Owner, Scheduler, virtualClock } from './simulation/scheduler.ts'
 import { type Settings, settingsOf } from './simulation/settings.ts'
+import { described } from './simulation/telling.ts'
 import { type Sight, Watch } from './simulation/watch.ts'
 import { type Bug, World } from './simulation/world.ts'
 
@@ -121,8 +121,8 @@ class Simulation {
   #looked = 0
 
   constructor(topology: Topology, options: SimulateOptions) {
-    const { seed, trace, log = 'embedded' } = options
-    const onKafka = log === 'kafka'
+    const { seed, trace } = options
+    const onKafka = options.log === 'kafka'
     this.#topology = topology
     this.#options = options
     this.#kinds = onKafka ? KAFKA_FAULT_KINDS : FAULT_KINDS
@@ -165,8 +165,7 @@ class Simulation {
     this.#mishaps.end()
     await this.#settle()
     // What has been removed cannot be made anew from.
-    const rebuilds = this.#settings.replay && !this.#faults.has('log-trimmed')
-    if (this.#violations.length === 0 && rebuilds) await this.#rebuild()
+    if (this.#violations.length === 0 && this.#settings.replay && !this.#faults.has('log-trimmed')) await this.#rebuild()
     this.#scheduler.end()
     return {
       seed,
@@ -396,22 +395,5 @@ class Simulation {
     const until = this.#scheduler.now + LIVENESS_MS
     await this.#scheduler.run(() => ended || this.#scheduler.now > until)
     if (!ended) this.#report('O6: the application does not close, or a projection is not rebuilt')
-  }
-}
-
-function described(event: TelemetryEvent): string {
-  const error =
-    'error' in event && event.error !== undefined ? ` (${event.error.code}: ${event.error.message}; ${event.error.detail ?? ''})` : ''
-  switch (event.kind) {
-    case 'task':
-      return `task ${event.task} is ${event.state}${error}`
-    case 'worker':
-      return `worker ${event.worker} is ${event.state}${error}`
-    case 'restore':
-      return `task ${event.task} has restored ${event.records} records, ${event.left} are left`
-    case 'failure':
-      return `step ${event.step} of task ${event.task}: ${event.decision}${error}`
-    default:
-      return `${event.kind}${error}`
   }
 }

@@ -8,12 +8,9 @@
 import type { BrokerAddress } from '../../drivers/kafka/sockets.ts'
 import { KAFKA_ERROR as E } from '../../drivers/kafka/wire/errors.ts'
 import { GROUP_COORDINATOR, TRANSACTION_COORDINATOR } from '../../drivers/kafka/wire/find-coordinator.ts'
-import { readRequestHeader } from '../../drivers/kafka/wire/framing.ts'
 import type { Codecs } from '../../ports/record-batch/index.ts'
 import { Group } from './group.ts'
-import type { Brokers } from './line.ts'
 import { Partition } from './partition.ts'
-import { HANDLERS } from './serve.ts'
 import type { Timeline } from './timeline.ts'
 import { Transactions } from './transactions.ts'
 
@@ -56,7 +53,7 @@ const PORT = 9_000
 const AHEAD_MS_MAX = 3_600_000
 const TRANSACTION_MS_MAX = 900_000
 
-export class SimKafka implements Brokers {
+export class SimKafka {
   readonly timeline: Timeline
   readonly codecs: Codecs
   readonly protocol: 1 | 2
@@ -110,24 +107,22 @@ export class SimKafka implements Brokers {
     return addressOf(node)
   }
 
+  /** The broker that listens at an address. */
   at({ port }: BrokerAddress): number | undefined {
     const node = port - PORT
     return this.#nodes.get(node)?.up === true ? node : undefined
   }
 
+  /** Changes whenever a broker goes down. */
   life(node: number): number {
     return this.#node(node).life
   }
 
+  /** Called once, when a broker goes down. Returns what takes it back. */
   onDown(node: number, hear: () => void): () => void {
     const { hearers } = this.#node(node)
     hearers.add(hear)
     return () => void hearers.delete(hear)
-  }
-
-  async handle(node: number, frame: Buffer): Promise<Buffer | undefined> {
-    const { key } = readRequestHeader(frame).header
-    return await HANDLERS.get(key)?.(this, node, frame)
   }
 
   /** A broker goes down: its sockets close, and others take over what it led and coordinated. */

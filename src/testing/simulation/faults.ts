@@ -37,6 +37,7 @@ export const FAULTS = {
   'coordinator-moves': 'another broker coordinates groups or transactions, and has to read its books first',
   'broker-dies': 'a broker is gone for a while, with its sockets and with whoever waits there',
   'log-trimmed': 'records of an input are removed that have been processed',
+  'worker-doubled': 'another process takes the name of a worker that stands still and goes on later',
 } as const
 
 export type FaultKind = keyof typeof FAULTS
@@ -53,6 +54,7 @@ const ON_KAFKA: readonly FaultKind[] = [
   'coordinator-moves',
   'broker-dies',
   'log-trimmed',
+  'worker-doubled',
 ]
 /** Where the log is embedded: it has a disk, and calls of its port fail. */
 const EMBEDDED: readonly FaultKind[] = ['disk-fails', 'disk-full', 'disk-slow', 'log-refuses', 'log-unanswered', 'log-late']
@@ -94,6 +96,7 @@ const USUAL: Readonly<Record<FaultKind, number>> = {
   'coordinator-moves': 0.5,
   'broker-dies': 0.15,
   'log-trimmed': 0.3,
+  'worker-doubled': 0.15,
 }
 
 const SHARE_ON = 0.3

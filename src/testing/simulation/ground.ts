@@ -54,9 +54,9 @@ export interface Hosted {
 /** What whoever does mischief can do to the world. */
 export interface Hands {
   /** Undoes something after a time, ms. */
-  until(ms: number, undo: () => void): void
+  readonly until: (ms: number, undo: () => void) => void
   /** Lets somebody stand still, often for longer than a session. @param kind whose chance says how long */
-  still(owner: Owner, kind: FaultKind): void
+  readonly still: (owner: Owner, kind: FaultKind) => void
 }
 
 export interface Ground {

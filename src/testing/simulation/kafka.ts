@@ -11,7 +11,7 @@ import type { Clock, Random } from '../../ports/clock.ts'
 import type { Log } from '../../ports/log.ts'
 import { DEFAULT_LIMITS } from '../../ports/record-batch/index.ts'
 import { TEST_EPOCH_MS } from '../clock.ts'
-import { eyeOf, type Fate, SimKafka, simulatedDial, virtualTimeline, type Weather } from '../kafka-sim/index.ts'
+import { eyeOf, type Fate, SimKafka, served, simulatedDial, virtualTimeline, type Weather } from '../kafka-sim/index.ts'
 import { around, between, type FaultKind, oneOf, streamOf } from './faults.ts'
 import type { Ground, Hands, Hosted, Life } from './ground.ts'
 import { Owner, virtualClock } from './scheduler.ts'
@@ -98,7 +98,7 @@ export class KafkaGround implements Ground {
         link: { clientId: name, ssl: undefined, sasl: undefined, connectMs: CONNECT_MS },
         clock,
         random: streamOf(seed, name),
-        dial: dial(simulatedDial(this.kafka, site)),
+        dial: dial(simulatedDial(served(this.kafka), site)),
       },
       codecs: nativeCodecs,
       limits: DEFAULT_LIMITS,

@@ -81,6 +81,12 @@ export class Mishaps {
       const worker = this.#anyone('worker-cut-off')
       if (worker !== undefined) this.#still(worker.link, 'worker-cut-off')
     },
+    'worker-doubled': () => {
+      const worker = this.#anyone('worker-doubled')
+      if (worker === undefined) return
+      this.#still(worker.owner, 'worker-doubled')
+      this.#world.double(worker)
+    },
     'worker-moves': () => this.#move(),
     'clock-jumps': () => {
       const random = this.#faults.random('clock-jumps')

@@ -177,7 +177,8 @@ export class World {
       worker.owner.die()
     } catch (error) {
       if (life !== this.life) return
-      this.#judge(`worker ${instance}`, error)
+      // Of one whose name another process has, only what it does to the log is judged, not how it finds out.
+      if (life.workers.get(instance) === worker) this.#judge(`worker ${instance}`, error)
       this.endWorker(worker)
     }
     if (life.workers.get(instance) === worker) life.workers.delete(instance)
@@ -266,7 +267,8 @@ export class World {
   /** A worker ends without another word. */
   endWorker(worker: WorkerLife): void {
     worker.owner.die()
-    void this.stateOf(worker.instance).crash()
+    // The disk of one whose name another process has is no matter of anybody's any more.
+    if (this.life?.workers.get(worker.instance) === worker) void this.stateOf(worker.instance).crash()
   }
 
   killWorker(worker: WorkerLife, { loseDisk = false }: { loseDisk?: boolean } = {}): void {
@@ -277,6 +279,15 @@ export class World {
     if (loseDisk) this.#states.delete(worker.instance)
     life.workers.delete(worker.instance)
     this.#later(life, worker.instance)
+  }
+
+  /** Another process takes the name of a worker, on another machine: who believes that it was dead is wrong. */
+  double(worker: WorkerLife): void {
+    const { life } = this
+    if (life === undefined) return
+    life.workers.delete(worker.instance)
+    this.#states.delete(worker.instance)
+    this.startWorker(worker.instance)
   }
 
   #later(life: Life, instance: string): void {

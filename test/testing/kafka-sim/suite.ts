@@ -4,7 +4,7 @@ import { KAFKA_MANIFEST, openClient } from '../../../src/drivers/kafka/client.ts
 import { nodeClock, nodeRandom } from '../../../src/drivers/node/index.ts'
 import type { Log } from '../../../src/ports/log.ts'
 import { DEFAULT_LIMITS } from '../../../src/ports/record-batch/index.ts'
-import { FAIR_WEATHER, realTimeline, SimKafka, simulatedDial } from '../../../src/testing/kafka-sim/index.ts'
+import { FAIR_WEATHER, realTimeline, SimKafka, served, simulatedDial } from '../../../src/testing/kafka-sim/index.ts'
 import { logSuite } from '../../../src/testing/log-suite.ts'
 
 /** Time for a marker, for news among brokers, and after a transaction has run out of time, ms. */
@@ -28,7 +28,7 @@ export function simulatedSuite(protocol: 1 | 2): void {
         newsMs: () => NEWS_MS,
         cleanupMs: () => CLEANUP_MS,
       })
-      const dial = simulatedDial(kafka, { program: timeline, road: timeline, cutOff: () => false, weather: FAIR_WEATHER })
+      const dial = simulatedDial(served(kafka), { program: timeline, road: timeline, cutOff: () => false, weather: FAIR_WEATHER })
       const link = { clientId: 'suite', ssl: undefined, sasl: undefined, connectMs: 3_000 }
       const connect = (): Promise<Log> =>
         openClient({
