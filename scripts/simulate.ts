@@ -3,6 +3,7 @@
  * npm run simulate -- --seed 123 --trace              with everything that happens, event by event
  * npm run simulate -- --seeds 10000 --from 1          many, and a summary
  *
+ *   --kafka           on simulated brokers, with the Kafka driver, instead of the embedded log
  *   --minutes N       ends after so long, though there are seeds left
  *   --topology NAME   counting, stock, ...; by default the one that the seed has
  *   --faults A,B      only these kinds of fault, or none; by default those that the seed draws
@@ -17,12 +18,14 @@ import {
   type Death,
   FAULT_KINDS,
   type FaultKind,
+  KAFKA_FAULT_KINDS,
   type Settings,
   type Simulated,
   type SimulateOptions,
   simulate,
 } from '../src/testing/simulate.ts'
 import { BUGS } from '../test/simulation/bugs.ts'
+import { KAFKA_BUGS } from '../test/simulation/kafka-bugs.ts'
 import { commandOf, shrunk } from '../test/simulation/report.ts'
 import { CASES, caseOf } from '../test/simulation/topologies/index.ts'
 
@@ -30,6 +33,7 @@ const OPTIONS = {
   seed: { type: 'string' },
   seeds: { type: 'string', default: '1' },
   from: { type: 'string', default: '1' },
+  kafka: { type: 'boolean', default: false },
   minutes: { type: 'string' },
   topology: { type: 'string' },
   faults: { type: 'string' },
@@ -43,6 +47,10 @@ const OPTIONS = {
 } as const
 
 const values = asked()
+const log = values.kafka ? 'kafka' : 'embedded'
+/** Of the log that was asked for. */
+const bugs = values.kafka ? KAFKA_BUGS : BUGS
+const faultKinds: readonly string[] = values.kafka ? KAFKA_FAULT_KINDS : FAULT_KINDS
 
 function asked(): ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'] {
   try {
@@ -81,15 +89,15 @@ function settingsIn(json: string): Partial<Settings> {
 function optionsOf(seed: number): SimulateOptions & { readonly topology: string } {
   const chosen = values.topology === undefined ? caseOf(seed) : CASES.find(({ name }) => name === values.topology)
   if (chosen === undefined) return fail(`There is no topology "${values.topology}". There are ${CASES.map(({ name }) => name).join(', ')}.`)
-  const bug = values.bug === undefined ? undefined : BUGS.find(({ name }) => name === values.bug)
+  const bug = values.bug === undefined ? undefined : bugs.find(({ name }) => name === values.bug)
   if (values.bug !== undefined && bug === undefined)
-    fail(`There is no bug "${values.bug}". There are ${BUGS.map(({ name }) => name).join(', ')}.`)
+    fail(`There is no bug "${values.bug}". There are ${bugs.map(({ name }) => name).join(', ')}.`)
   const kinds = values.faults === undefined ? bug?.faults : values.faults === 'none' ? [] : values.faults.split(',')
-  for (const kind of kinds ?? [])
-    if (!(FAULT_KINDS as readonly string[]).includes(kind)) fail(`There is no fault "${kind}". There are ${FAULT_KINDS.join(', ')}.`)
+  for (const kind of kinds ?? []) if (!faultKinds.includes(kind)) fail(`There is no fault "${kind}". There are ${faultKinds.join(', ')}.`)
   const facts = values.facts === undefined ? Number.POSITIVE_INFINITY : numberOf(values.facts, 'facts')
   return {
     seed,
+    log,
     topology: chosen.name,
     feed: (random) => chosen.feed(random).slice(0, facts),
     oracle: chosen.oracle,
@@ -114,6 +122,7 @@ async function run(seed: number): Promise<Simulated> {
   console.log(
     `  repeat: ${commandOf(simulated, options.topology, {
       faults: values.faults === undefined ? undefined : options.faults,
+      log,
       bug: values.bug,
       settings: values.set === undefined ? undefined : settingsIn(values.set),
     })}`,

@@ -1,8 +1,8 @@
 /**
- * The simulator: the real runtime on the real embedded log, in a world whose time, chance, disks, network and deaths come from a seed. A
- * violation of what was promised is found again by its seed.
+ * The simulator: the real runtime on the real embedded log, or on the real Kafka driver over simulated brokers, in a world whose time, chance,
+ * disks, network and deaths come from a seed. A violation of what was promised is found again by its seed.
  *
- * What it does not do: run native code (state is in memory, not in LevelDB), or other log drivers than the embedded one.
+ * What it does not do: run native code (state is in memory, not in LevelDB).
  */
 import { TidemarkError } from '../base/errors.ts'
 import { avroSerdes } from '../drivers/avro/index.ts'
@@ -14,24 +14,27 @@ import type { Plan } from '../plan/plan.ts'
 import type { Random } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { StateDriver } from '../ports/store.ts'
-import type { TelemetryEvent } from '../ports/telemetry.ts'
 import type { App } from '../runtime/app.ts'
 import { type Codecs, codecsOf } from '../runtime/flavours.ts'
 import { replay } from '../runtime/replay.ts'
 import { verify } from '../runtime/verify.ts'
 import type { World as RuntimeWorld } from '../runtime/world.ts'
-import { between, FAULT_KINDS, type FaultKind, Faults, streamOf } from './simulation/faults.ts'
+import { EmbeddedGround } from './simulation/embedded.ts'
+import { between, FAULT_KINDS, type FaultKind, Faults, KAFKA_FAULT_KINDS, streamOf } from './simulation/faults.ts'
 import { type Fed, Feed } from './simulation/feed.ts'
+import type { Hosted } from './simulation/ground.ts'
 import { Judge } from './simulation/judge.ts'
+import { KafkaGround } from './simulation/kafka.ts'
 import { type Death, Mishaps } from './simulation/mishaps.ts'
 import type { Oracle } from './simulation/oracle.ts'
 import { Owner, Scheduler, virtualClock } from './simulation/scheduler.ts'
 import { type Settings, settingsOf } from './simulation/settings.ts'
+import { described } from './simulation/telling.ts'
 import { type Sight, Watch } from './simulation/watch.ts'
 import { type Bug, World } from './simulation/world.ts'
 
 export type { FaultKind } from './simulation/faults.ts'
-export { FAULT_KINDS, FAULTS } from './simulation/faults.ts'
+export { FAULT_KINDS, FAULTS, KAFKA_FAULT_KINDS } from './simulation/faults.ts'
 export { type Fed, type FedFact, type FedRecord, fed } from './simulation/feed.ts'
 export type { Death } from './simulation/mishaps.ts'
 export type { Expected, Oracle, OutputModel, Rows } from './simulation/oracle.ts'
@@ -41,6 +44,8 @@ export type { Bug } from './simulation/world.ts'
 
 export interface SimulateOptions {
   readonly seed: number
+  /** What the log is. Default: the embedded one. On Kafka the guarantee is exactly-once unless it is given. */
+  readonly log?: 'embedded' | 'kafka'
   /** What producers send, in this order; duplicates and disorder are added by the seed. */
   readonly feed: (random: Random) => readonly Fed[]
   /** What must come of it. Without it only what holds for every topology is checked. */
@@ -97,6 +102,7 @@ class Simulation {
   readonly #options: SimulateOptions
   readonly #scheduler: Scheduler
   readonly #faults: Faults
+  readonly #kinds: readonly FaultKind[]
   readonly #settings: Settings
   readonly #world: World
   readonly #mishaps: Mishaps
@@ -108,17 +114,20 @@ class Simulation {
   #feed: Feed | undefined
   #watch: Watch | undefined
   #judge: Judge | undefined
-  /** A client of the log that is open. */
-  #client: Log | undefined
+  /** The log that is open: to look at, and for what is done without a worker. */
+  #seen: Log | undefined
+  #plain: Log | undefined
   #nextLook = 0
   #looked = 0
 
   constructor(topology: Topology, options: SimulateOptions) {
     const { seed, trace } = options
+    const onKafka = options.log === 'kafka'
     this.#topology = topology
     this.#options = options
-    this.#faults = new Faults(seed, options.faults)
-    this.#settings = settingsOf(seed, options.settings)
+    this.#kinds = onKafka ? KAFKA_FAULT_KINDS : FAULT_KINDS
+    this.#faults = new Faults(seed, options.faults, this.#kinds)
+    this.#settings = settingsOf(seed, { ...(onKafka ? { guarantee: 'exactly-once' } : {}), ...options.settings })
     this.#looks = streamOf(seed, 'looks')
     this.#scheduler = new Scheduler({ onEvent: (events) => this.#onEvent(events), ...(trace === undefined ? {} : { trace }) })
     this.#world = new World({
@@ -130,14 +139,16 @@ class Simulation {
       schemas: this.#schemas,
       serdes: (schemas, now) => avroSerdes(schemas, { now }),
       bug: options.bug ?? {},
+      ground: (world) => (onKafka ? new KafkaGround(world) : new EmbeddedGround(world)),
       onViolation: (violation) => this.#report(violation),
       onEvent: (event) => {
         // What a store holds right after it was opened is worth a look.
-        if (event.kind === 'task' && event.state === 'running') this.#nextLook = Math.min(this.#nextLook, this.#scheduler.events + 1)
+        if (event.kind === 'task' && event.state === 'running') this.#lookSoon()
         trace?.(`${' '.repeat(24)} telemetry: ${described(event)}`)
       },
     })
-    this.#world.onOpened = (client, owner, lossy) => this.#onOpened(client, owner, lossy)
+    this.#world.onOpened = (hosted, owner, lossy) => this.#onOpened(hosted, owner, lossy)
+    this.#world.onLate = () => this.#lookSoon()
     this.#world.onStarted = (app) => this.#onPlan(app.plan)
     this.#mishaps = new Mishaps(this.#world, options.deaths)
   }
@@ -153,12 +164,13 @@ class Simulation {
     await this.#scheduler.run(() => this.#hopeless || this.#scheduler.now >= activeMs)
     this.#mishaps.end()
     await this.#settle()
-    if (this.#violations.length === 0 && this.#settings.replay) await this.#rebuild()
+    // What has been removed cannot be made anew from.
+    if (this.#violations.length === 0 && this.#settings.replay && !this.#faults.has('log-trimmed')) await this.#rebuild()
     this.#scheduler.end()
     return {
       seed,
       violations: this.#violations,
-      faults: FAULT_KINDS.filter((kind) => this.#faults.has(kind)),
+      faults: this.#kinds.filter((kind) => this.#faults.has(kind)),
       settings: this.#settings,
       crashes: this.#world.crashes,
       events: this.#scheduler.events,
@@ -177,13 +189,14 @@ class Simulation {
     this.#options.trace?.(`${' '.repeat(24)} VIOLATION: ${violation}`)
   }
 
-  #onOpened(client: Log, owner: Owner, lossy: boolean): void {
-    this.#client = client
+  #onOpened({ seen, plain }: Hosted, owner: Owner, lossy: boolean): void {
+    this.#seen = seen
+    this.#plain = plain
     this.#watch?.reopened(lossy)
     if (lossy) this.#judge?.lostPower()
     const clock = virtualClock(this.#scheduler, owner, this.#world.wall, () => 0)
     const feed = this.#feed as Feed
-    void feed.run(client, clock, () => this.#seen(owner, 'producers look', () => feed.sent(client)))
+    void feed.run(plain, clock, () => this.#at(owner, 'producers look', () => feed.sent(seen)))
   }
 
   #onPlan(plan: Plan): void {
@@ -200,6 +213,10 @@ class Simulation {
     })
   }
 
+  #lookSoon(): void {
+    this.#nextLook = Math.min(this.#nextLook, this.#scheduler.events + 1)
+  }
+
   #onEvent(events: number): void {
     this.#mishaps.onEvent(events)
     if (events < this.#nextLook) return
@@ -208,7 +225,7 @@ class Simulation {
   }
 
   /** Sees something in an event of its own; again, when it was not to be seen at that moment. */
-  #seen<T>(owner: Owner, label: string, see: () => Promise<T>): Promise<T> {
+  #at<T>(owner: Owner, label: string, see: () => Promise<T>): Promise<T> {
     return new Promise((resolve) => {
       const again = (): void => void this.#scheduler.after(1, owner, label, () => this.#scheduler.look(see, resolve, again))
       again()
@@ -216,13 +233,13 @@ class Simulation {
   }
 
   async #look(): Promise<Sight | undefined> {
-    const client = this.#client
+    const client = this.#seen
     const watch = this.#watch
-    if (client === undefined || watch === undefined || this.#world.life?.broker === undefined) return undefined
+    if (client === undefined || watch === undefined || this.#world.life?.hosted === undefined) return undefined
     return new Promise((resolve) => {
       const nothing = (): void => resolve(undefined)
       this.#scheduler.after(0, this.#observer, 'look', () => {
-        if (this.#client !== client || this.#world.life?.broker === undefined) {
+        if (this.#seen !== client || this.#world.life?.hosted === undefined) {
           nothing()
           return
         }
@@ -231,7 +248,7 @@ class Simulation {
           this.#judge?.look(sight)
           resolve(sight)
         }
-        this.#scheduler.look(() => watch.see(client, this.#world.stores), judge, nothing)
+        this.#scheduler.look(() => watch.see(client, this.#world.stores, this.#world.life?.hosted?.hides), judge, nothing)
       })
     })
   }
@@ -263,10 +280,10 @@ class Simulation {
       return
     }
     this.#mishaps.over()
-    const client = this.#client as Log
+    const client = this.#seen as Log
     let judged = false
-    void this.#seen(this.#observer, 'the end', async () => ({
-      sight: await (this.#watch as Watch).see(client, this.#world.stores),
+    void this.#at(this.#observer, 'the end', async () => ({
+      sight: await (this.#watch as Watch).see(client, this.#world.stores, this.#world.life?.hosted?.hides),
       views: await this.#views(),
     })).then(({ sight, views }) => {
       this.#judge?.end(sight, views)
@@ -285,7 +302,7 @@ class Simulation {
   }
 
   get #compacts(): boolean {
-    return this.#settings.segmentBytes < 1_000_000
+    return this.#options.log !== 'kafka' && this.#settings.segmentBytes < 1_000_000
   }
 
   /** What is still to be done; undefined when nothing is. */
@@ -330,9 +347,9 @@ class Simulation {
   /** Everything ends in good order; what is rebuilt from the logs is what was live, and what lies on disk adds up. */
   async #rebuild(): Promise<void> {
     const life = this.#world.life
-    const client = this.#client as Log
+    const client = this.#plain as Log
     if (life === undefined) return
-    this.#client = undefined
+    this.#seen = undefined
     this.#world.wanted.clear()
     const ending = (async (): Promise<void> => {
       // What has ended is forgotten by its process, so this is asked before.
@@ -363,7 +380,7 @@ class Simulation {
         for (const each of replayed.projections)
           if (!each.equal) this.#report(`replay: "${each.name}" rebuilt has the state hash ${each.rebuilt}, and live ${each.live}`)
       }
-      await life.broker?.close()
+      await life.hosted?.close()
     })()
     let ended = false
     ending.then(
@@ -378,22 +395,5 @@ class Simulation {
     const until = this.#scheduler.now + LIVENESS_MS
     await this.#scheduler.run(() => ended || this.#scheduler.now > until)
     if (!ended) this.#report('O6: the application does not close, or a projection is not rebuilt')
-  }
-}
-
-function described(event: TelemetryEvent): string {
-  const error =
-    'error' in event && event.error !== undefined ? ` (${event.error.code}: ${event.error.message}; ${event.error.detail ?? ''})` : ''
-  switch (event.kind) {
-    case 'task':
-      return `task ${event.task} is ${event.state}${error}`
-    case 'worker':
-      return `worker ${event.worker} is ${event.state}${error}`
-    case 'restore':
-      return `task ${event.task} has restored ${event.records} records, ${event.left} are left`
-    case 'failure':
-      return `step ${event.step} of task ${event.task}: ${event.decision}${error}`
-    default:
-      return `${event.kind}${error}`
   }
 }

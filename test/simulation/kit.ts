@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { FAULT_KINDS, type FaultKind, type Settings, type Simulated, type SimulateOptions, simulate } from '../../src/testing/simulate.ts'
+import { FAULTS, type FaultKind, type Settings, type Simulated, type SimulateOptions, simulate } from '../../src/testing/simulate.ts'
 import type { NamedBug } from './bugs.ts'
 import { commandOf, shrunk } from './report.ts'
 import type { Case } from './topologies/case.ts'
@@ -12,15 +12,17 @@ import { CASES, caseOf } from './topologies/index.ts'
 
 const SEEDS = Number(process.env.TIDEMARK_SIM_SEEDS ?? 1_000)
 const FROM = Number(process.env.TIDEMARK_SIM_FROM ?? 1)
+/** Of so many seeds, one runs on Kafka as well. */
+const KAFKA_SHARE = 1 / 8
 /** So many seeds that violate are told of; one takes seconds to shrink. */
 const TOLD_MAX = 2
 /** Time for the seeds of one topology where a machine is slow; it decides nothing else. */
 const PATIENCE_MS = Math.max(600_000, SEEDS * 400)
 
 /** What a seed is not to draw. */
-export type Given = Partial<Pick<NamedBug, 'bug' | 'settings' | 'faults'>>
+export type Given = Partial<Pick<NamedBug, 'bug' | 'settings' | 'faults'>> & Pick<SimulateOptions, 'log'>
 
-export function optionsOf({ feed, oracle }: Case, seed: number, { bug, settings, faults }: Given = {}): SimulateOptions {
+export function optionsOf({ feed, oracle }: Case, seed: number, { bug, settings, faults, log }: Given = {}): SimulateOptions {
   return {
     seed,
     feed,
@@ -28,6 +30,7 @@ export function optionsOf({ feed, oracle }: Case, seed: number, { bug, settings,
     ...(bug === undefined ? {} : { bug }),
     ...(settings === undefined ? {} : { settings }),
     ...(faults === undefined ? {} : { faults }),
+    ...(log === undefined ? {} : { log }),
   }
 }
 
@@ -40,22 +43,26 @@ export async function complaint(simulated: Case, seed: number, given: Given = {}
   const outcome = await simulateCase(simulated, seed, given)
   if (outcome.violations.length === 0) return undefined
   const faults = await shrunk(simulated.topology, optionsOf(simulated, seed, given), outcome)
-  return `${outcome.violations.join('\n')}\n${commandOf(outcome, simulated.name, { faults, settings: given.settings })}`
+  return `${outcome.violations.join('\n')}\n${commandOf(outcome, simulated.name, { faults, settings: given.settings, log: given.log })}`
 }
 
 /** The seeds that one topology has of a run. */
-function seedsOf(simulated: Case): readonly number[] {
-  return Array.from({ length: SEEDS }, (_, i) => FROM + i).filter((seed) => caseOf(seed) === simulated)
+function seedsOf(simulated: Case, seeds: number): readonly number[] {
+  return Array.from({ length: seeds }, (_, i) => FROM + i).filter((seed) => caseOf(seed) === simulated)
 }
 
-/** Registers the test of one topology under its seeds; those that have failed before come first. */
-export function holdsUnderItsSeeds(simulated: Case): void {
-  test(`whatever fails, ${simulated.name} keeps what is promised: ${simulated.about}`, { timeout: PATIENCE_MS }, async () => {
+/** Registers the test of one topology under its seeds; those that have failed before come first. On Kafka seeds are fewer: each takes longer. */
+export function holdsUnderItsSeeds(simulated: Case, log: NonNullable<SimulateOptions['log']> = 'embedded'): void {
+  const where = log === 'kafka' ? ' on a simulated Kafka' : ''
+  test(`whatever fails, ${simulated.name}${where} keeps what is promised: ${simulated.about}`, { timeout: PATIENCE_MS }, async () => {
     const complaints: string[] = []
     let looks = 0
     let crashes = 0
-    const again: readonly (Given & { readonly seed: number })[] = kept().filter(({ topology }) => topology === simulated.name)
-    for (const { seed, ...given } of [...again, ...seedsOf(simulated).map((each) => ({ seed: each }))]) {
+    const again: readonly (Given & { readonly seed: number })[] = kept().filter(
+      (each) => each.topology === simulated.name && each.log === log,
+    )
+    const seeds = seedsOf(simulated, log === 'kafka' ? Math.ceil(SEEDS * KAFKA_SHARE) : SEEDS)
+    for (const { seed, ...given } of [...again, ...seeds.map((each) => ({ seed: each, log }))]) {
       const outcome = await simulateCase(simulated, seed, given)
       looks += outcome.looks
       crashes += outcome.crashes
@@ -73,6 +80,7 @@ export function holdsUnderItsSeeds(simulated: Case): void {
 export interface Kept {
   readonly topology: string
   readonly seed: number
+  readonly log: NonNullable<SimulateOptions['log']>
   readonly faults?: readonly FaultKind[]
   readonly settings?: Partial<Settings>
 }
@@ -83,13 +91,14 @@ export function kept(): readonly Kept[] {
   return lines.flatMap((line): Kept[] => {
     const [topology, seed, ...more] = line.replace(/#.*/, '').trim().split(/\s+/)
     if (topology === undefined || topology === '') return []
-    const one: { topology: string; seed: number; faults?: FaultKind[]; settings?: Partial<Settings> } = { topology, seed: Number(seed) }
+    const one: { -readonly [Field in keyof Kept]: Kept[Field] } = { topology, seed: Number(seed), log: 'embedded' }
     for (const each of more) {
-      if (each.startsWith('faults=')) one.faults = each.slice('faults='.length).split(',') as FaultKind[]
+      if (each === 'kafka') one.log = 'kafka'
+      else if (each.startsWith('faults=')) one.faults = each.slice('faults='.length).split(',') as FaultKind[]
       else if (each.startsWith('set=')) one.settings = JSON.parse(each.slice('set='.length)) as Partial<Settings>
       else throw new TypeError(`seeds.txt: "${each}" in "${line}"`)
     }
-    const known = (one.faults ?? []).every((kind) => FAULT_KINDS.includes(kind)) && CASES.some(({ name }) => name === topology)
+    const known = (one.faults ?? []).every((kind) => kind in FAULTS) && CASES.some(({ name }) => name === topology)
     if (!known || !Number.isSafeInteger(one.seed)) throw new TypeError(`seeds.txt: "${line}"`)
     return [one]
   })

@@ -8,12 +8,14 @@ export interface Repeat {
   readonly faults?: readonly FaultKind[] | undefined
   /** Settings that the seed did not draw. */
   readonly settings?: Partial<Settings> | undefined
+  /** What the log was; the embedded one if not given. */
+  readonly log?: SimulateOptions['log'] | undefined
 }
 
-export function commandOf({ seed }: Pick<Simulated, 'seed'>, topology: string, { bug, faults, settings }: Repeat = {}): string {
+export function commandOf({ seed }: Pick<Simulated, 'seed'>, topology: string, { bug, faults, settings, log }: Repeat = {}): string {
   const kinds = faults === undefined ? '' : ` --faults ${faults.join(',') || 'none'}`
   const set = settings === undefined ? '' : ` --set '${JSON.stringify(settings)}'`
-  return `npm run simulate -- --seed ${seed} --topology ${topology}${kinds}${set}${bug === undefined ? '' : ` --bug ${bug}`} --trace`
+  return `npm run simulate --${log === 'kafka' ? ' --kafka' : ''} --seed ${seed} --topology ${topology}${kinds}${set}${bug === undefined ? '' : ` --bug ${bug}`} --trace`
 }
 
 /** Leaves out one kind of fault after the other, as long as the same seed still violates (Zeller's delta debugging, one at a time). */

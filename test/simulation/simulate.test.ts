@@ -54,5 +54,5 @@ test('a topology without an oracle is judged by what holds for every topology', 
 })
 
 test('every kept seed names a topology that is there', () => {
-  for (const { topology, seed } of kept()) expect(commandOf({ seed }, topology)).toContain(`--seed ${seed} --topology`)
+  for (const { topology, seed, log } of kept()) expect(commandOf({ seed }, topology, { log })).toContain(`--seed ${seed} --topology`)
 })

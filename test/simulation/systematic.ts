@@ -8,7 +8,7 @@ import type { Case } from './topologies/case.ts'
 
 const FACTS = 5
 const SEED = 1
-const SETTINGS: Omit<Settings, 'guarantee'> = {
+const SETTINGS: Partial<Settings> = {
   workers: 1,
   fsync: 'commit',
   segmentBytes: 16_384,

@@ -17,7 +17,7 @@ import type {
   Writer,
 } from '../../ports/log.ts'
 import type { Codecs, Limits } from '../../ports/record-batch/index.ts'
-import type { Cluster, Purpose } from './cluster.ts'
+import { Cluster, type ClusterOptions, type Purpose } from './cluster.ts'
 import { Endings } from './endings.ts'
 import { closedError } from './failures.ts'
 import { fenceWriters } from './fence.ts'
@@ -49,6 +49,24 @@ export interface ClientOptions {
 
 interface Closing {
   close(): Promise<void>
+}
+
+/**
+ * A client of a cluster that answers.
+ * @throws TidemarkError BROKER_UNREACHABLE, AUTHENTICATION_FAILED, TLS_FAILED, API_UNSUPPORTED, KAFKAJS_UNSUPPORTED
+ */
+export async function openClient({
+  of,
+  ...options
+}: Omit<ClientOptions, 'cluster'> & { readonly of: ClusterOptions }): Promise<KafkaClient> {
+  const cluster = new Cluster(of)
+  try {
+    await cluster.start()
+  } catch (error) {
+    cluster.close()
+    throw error
+  }
+  return new KafkaClient({ cluster, ...options })
 }
 
 export class KafkaClient implements Log {

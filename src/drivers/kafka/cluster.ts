@@ -9,7 +9,7 @@ import type { Clock, Random } from '../../ports/clock.ts'
 import { topicPartition } from '../../ports/log.ts'
 import type { CoordinatorCall, CoordinatorKind } from './coordinator.ts'
 import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
-import { type BrokerAddress, Lane, type LinkOptions, type SendOptions } from './transport.ts'
+import { type BrokerAddress, type Dial, Lane, type LinkOptions, type SendOptions } from './transport.ts'
 import type { Api } from './wire/api.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { findCoordinator } from './wire/find-coordinator.ts'
@@ -21,6 +21,8 @@ export interface ClusterOptions {
   readonly link: LinkOptions
   readonly clock: Clock
   readonly random: Random
+  /** How sockets are opened. Default: by kafkajs. The simulator has brokers of its own behind it. */
+  readonly dial?: Dial | undefined
 }
 
 /** What lanes are for. Whatever may wait at the broker has one of its own. */
@@ -174,7 +176,7 @@ export class Cluster {
       this.live()
       // What a socket heard when it was opened may be old.
       const { address } = this.anyLane(this.turn + attempt)
-      const lane = new Lane(address, this.options.link)
+      const lane = new Lane(address, this.options.link, this.options.dial)
       try {
         const { finalizedFeatures } = await lane.greeting()
         const feature = finalizedFeatures?.find(({ name }) => name === 'transaction.version')
@@ -217,7 +219,7 @@ export class Cluster {
     }
     if (lane === undefined) {
       this.live()
-      lane = new Lane(address, this.options.link)
+      lane = new Lane(address, this.options.link, this.options.dial)
       this.lanes.set(name, lane)
     }
     return lane

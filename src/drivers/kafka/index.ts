@@ -6,8 +6,7 @@
 import { TidemarkError } from '../../base/errors.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../ports/record-batch/index.ts'
-import { KafkaClient } from './client.ts'
-import { Cluster } from './cluster.ts'
+import { openClient } from './client.ts'
 import { type Sasl, type Ssl, saslOf, sslOf } from './security.ts'
 import type { BrokerAddress } from './transport.ts'
 
@@ -57,14 +56,7 @@ export function kafka(options: KafkaOptions): LogDriver {
     name: 'kafka',
     open: async ({ clock, random, codecs }) => {
       const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl) }
-      const cluster = new Cluster({ seeds, link, clock, random })
-      try {
-        await cluster.start()
-      } catch (error) {
-        cluster.close()
-        throw error
-      }
-      const client = new KafkaClient({ cluster, codecs, limits, replication, transactionMs })
+      const client = await openClient({ of: { seeds, link, clock, random }, codecs, limits, replication, transactionMs })
       return { log: client, close: () => client.close() }
     },
   }

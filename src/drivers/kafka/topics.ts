@@ -12,6 +12,8 @@ import { KAFKA_ERROR as E } from './wire/errors.ts'
 import type { MetadataTopic } from './wire/metadata.ts'
 
 const TOMBSTONE_MS_DEFAULT = 7 * 86_400_000
+/** The largest number that Kafka knows. */
+const TIMES_ANY_MS = String(2n ** 63n - 1n)
 /** org.apache.kafka.common.internals.Topic */
 const NAME = /^[a-zA-Z0-9._-]{1,249}$/
 const CONFIGS = ['cleanup.policy', 'retention.ms', 'delete.retention.ms']
@@ -112,6 +114,9 @@ export function newTopic(spec: TopicSpec, replication: number): NewTopic {
     { name: 'delete.retention.ms', value: String(tombstoneMs) },
     // Times are the facts' own; the broker must not write its clock over them.
     { name: 'message.timestamp.type', value: 'CreateTime' },
+    // Nor refuse the ones that its clock calls the future, as brokers do since 4.0 from an hour on: a fact that says so, or a worker whose clock
+    // is wrong, could never be committed.
+    { name: 'message.timestamp.after.max.ms', value: TIMES_ANY_MS },
   ]
   return { name, partitions, replicationFactor: replication, configs }
 }

@@ -1,147 +1,19 @@
 /**
- * Sockets to brokers. kafkajs 2.2.4 opens, encrypts and authenticates them; what travels over them is ours.
+ * Lanes to brokers: what travels over a socket, in which order, and how its loss is told.
  *
  * A lane is one socket to one broker, opened at its first request and again after a loss. Requests are written in the order of the calls, and
  * each has a deadline. A lost socket fails what was on it with `LinkLost`, which says whether the request may have reached the broker;
- * nothing is sent again here. kafkajs's retries, its logging, its producer and its consumer are not used.
+ * nothing is sent again here.
  *
  * A broker works on one request of a socket at a time, so whatever waits at the broker (JoinGroup, a Fetch without data) has a lane of its own.
  */
-import { createRequire } from 'node:module'
-import type { Socket } from 'node:net'
-import { messageOf, TidemarkError } from '../../base/errors.ts'
 import { connectionFailure, LinkLost, unsupportedApi } from './failures.ts'
+import { type BrokerAddress, type Dial, dialKafkajs, type Line, type LinkOptions } from './sockets.ts'
 import { type Api, newestVersion } from './wire/api.ts'
 import { type ApiVersionsResponse, apiVersions } from './wire/api-versions.ts'
 import { decodeResponse, encodeRequestParts } from './wire/framing.ts'
 
-/** How brokers are reached; secrets are in here, so it is never printed. */
-export interface LinkOptions {
-  readonly clientId: string
-  /** As `tls.connect` takes it; undefined for plain sockets. */
-  readonly ssl: object | undefined
-  /** As kafkajs takes it. */
-  readonly sasl: Readonly<Record<string, unknown>> | undefined
-  /** How long a connection may take to come about, ms. */
-  readonly connectMs: number
-  /** Called whenever a socket is gone. */
-  readonly onClose?: () => void
-}
-
-export interface BrokerAddress {
-  readonly host: string
-  readonly port: number
-}
-
-/** What kafkajs's Connection must have for us to use it. */
-interface Connection {
-  socket: Socket
-  sessionLifetime: unknown
-  readonly requestQueue: {
-    push(request: { entry: Entry; expectResponse: true; requestTimeout: number; sendRequest: () => void }): void
-    destroy(): void
-    checkPendingRequests: () => void
-  }
-  connect(): Promise<unknown>
-  authenticate(): Promise<unknown>
-  isAuthenticated(): boolean
-  isConnected(): boolean
-  nextCorrelationId(): number
-  setVersions(versions: object): void
-  setSupportAuthenticationProtocol(supported: boolean): void
-  rejectRequests(error: Error): void
-}
-interface Entry {
-  readonly apiKey: number
-  readonly apiName: string
-  readonly apiVersion: number
-  readonly correlationId: number
-  readonly resolve: (answer: { readonly payload: Buffer }) => void
-  readonly reject: (error: Error) => void
-}
-type ConnectionClass = new (options: Record<string, unknown>) => Connection
-
-const METHODS = [
-  'connect',
-  'authenticate',
-  'isAuthenticated',
-  'isConnected',
-  'nextCorrelationId',
-  'setVersions',
-  'setSupportAuthenticationProtocol',
-  'rejectRequests',
-]
-const KAFKAJS_VERSION = '2.2.4'
-/** Deadlines are per request; kafkajs takes the longer of this and the request's own, ms. */
-const REQUEST_MS_MIN = 1_000
-const SASL_HANDSHAKE = 17
-const SASL_AUTHENTICATE = 36
-
-interface Kafkajs {
-  readonly Connection: ConnectionClass
-  readonly socketFactory: unknown
-  readonly logger: unknown
-}
-let loaded: Kafkajs | undefined
-
-/** @throws TidemarkError KAFKAJS_UNSUPPORTED */
-function kafkajs(): Kafkajs {
-  if (loaded !== undefined) return loaded
-  const load = createRequire(import.meta.url)
-  let found: Kafkajs
-  try {
-    const { version } = load('kafkajs/package.json') as { version: string }
-    if (version !== KAFKAJS_VERSION) throw new Error(`version ${version} is installed`)
-    const { createLogger } = load('kafkajs/src/loggers/index.js') as {
-      createLogger: (options: { level: number; logCreator: () => () => void }) => unknown
-    }
-    const factory = load('kafkajs/src/network/socketFactory.js') as () => unknown
-    found = {
-      Connection: load('kafkajs/src/network/connection.js') as ConnectionClass,
-      socketFactory: factory(),
-      logger: createLogger({ level: 0, logCreator: () => () => {} }),
-    }
-    checkShape(newConnection(found, { host: '127.0.0.1', port: 1 }, { clientId: 'shape', ssl: undefined, sasl: undefined, connectMs: 1 }))
-  } catch (error) {
-    throw new TidemarkError('KAFKAJS_UNSUPPORTED', 'the transport to Kafka is not the kafkajs that this driver was made for', {
-      detail: `It needs kafkajs ${KAFKAJS_VERSION}: ${messageOf(error)}.`,
-      hint: `Install exactly kafkajs@${KAFKAJS_VERSION}.`,
-      cause: error,
-    })
-  }
-  loaded = found
-  return found
-}
-
-function checkShape(connection: Connection): void {
-  const lacks = METHODS.filter((method) => typeof (connection as unknown as Record<string, unknown>)[method] !== 'function')
-  for (const method of ['push', 'destroy', 'checkPendingRequests'] as const) {
-    if (typeof connection.requestQueue?.[method] !== 'function') lacks.push(`requestQueue.${method}`)
-  }
-  if (lacks.length > 0) throw new Error(`its connections lack ${lacks.join(', ')}`)
-}
-
-function newConnection({ Connection, socketFactory, logger }: Kafkajs, { host, port }: BrokerAddress, options: LinkOptions): Connection {
-  const connection = new Connection({
-    host,
-    port,
-    logger,
-    socketFactory,
-    clientId: options.clientId,
-    ssl: options.ssl ?? null,
-    // kafkajs writes its authenticator into what it is given.
-    sasl: options.sasl === undefined ? null : { ...options.sasl },
-    connectionTimeout: options.connectMs,
-    requestTimeout: REQUEST_MS_MIN,
-    enforceRequestTimeout: true,
-    maxInFlightRequests: null,
-    reauthenticationThreshold: 10_000,
-  })
-  // Nothing is ever queued, because nothing limits what is on its way. Left alone, this sets a timer with a negative time at every answer, and
-  // Node prints a warning about it.
-  if (connection.requestQueue !== undefined) connection.requestQueue.checkPendingRequests = () => {}
-  return connection
-}
+export type { BrokerAddress, Dial, LinkOptions } from './sockets.ts'
 
 export interface SendOptions {
   /** The request fails, and the socket with it, when there is no answer after so long, ms. */
@@ -154,49 +26,38 @@ export interface SendOptions {
 class Link {
   readonly broker: ApiVersionsResponse
   readonly name: string
-  private readonly connection: Connection
+  private readonly line: Line
   private readonly options: LinkOptions
   private inFlight = 0
   private idle: (() => void) | undefined
   lost: Error | undefined
 
-  private constructor(name: string, connection: Connection, options: LinkOptions, broker: ApiVersionsResponse) {
+  private constructor(name: string, line: Line, options: LinkOptions, broker: ApiVersionsResponse) {
     this.name = name
-    this.connection = connection
+    this.line = line
     this.options = options
     this.broker = broker
-    connection.socket.once('close', () => {
+    line.onClose(() => {
       this.end(new Error('the socket was closed'))
       options.onClose?.()
     })
   }
 
-  static async open(address: BrokerAddress, options: LinkOptions): Promise<Link> {
+  static async open(address: BrokerAddress, options: LinkOptions, dial: Dial): Promise<Link> {
     const name = `${address.host}:${address.port}`
-    const connection = newConnection(kafkajs(), address, options)
+    let line: Line | undefined
     let stage: 'connect' | 'greet' | 'authenticate' = 'connect'
     try {
-      await connection.connect()
-      const { socket } = connection
-      socket.setNoDelay(true)
-      // kafkajs looks at deadlines only as long as it believes to be connected: nothing may wait on a socket that is gone.
-      socket.once('close', () => connection.rejectRequests(new Error('the socket was closed')))
+      line = await dial(address, options)
       stage = 'greet'
-      const broker = await greet(connection, options)
+      const broker = await greet(line, options)
       stage = 'authenticate'
-      if (options.sasl !== undefined) {
-        connection.setVersions({
-          [SASL_HANDSHAKE]: { minVersion: 0, maxVersion: 1 },
-          [SASL_AUTHENTICATE]: { minVersion: 0, maxVersion: 1 },
-        })
-        connection.setSupportAuthenticationProtocol(true)
-        await connection.authenticate()
-      }
-      const link = new Link(name, connection, options, broker)
+      await line.login()
+      const link = new Link(name, line, options, broker)
       if (!link.usable) throw new Error('the socket was closed')
       return link
     } catch (error) {
-      end(connection, error as Error)
+      line?.end(error as Error)
       throw connectionFailure({
         broker: name,
         stage,
@@ -208,12 +69,12 @@ class Link {
   }
 
   get usable(): boolean {
-    return this.lost === undefined && this.connection.isConnected()
+    return this.lost === undefined && this.line.connected
   }
 
   /** Whether the login has to be renewed before anything else is sent. */
   get expired(): boolean {
-    return this.options.sasl !== undefined && !this.connection.isAuthenticated()
+    return this.line.expired
   }
 
   /** Written before this returns: what is called first is first on the wire. */
@@ -223,8 +84,7 @@ class Link {
     const { version: most = Number.POSITIVE_INFINITY } = options
     const version = range && newestVersion(api, { ...range, maxVersion: Math.min(range.maxVersion, most) })
     if (version === undefined) return Promise.reject(unsupportedApi(this.name, api, range, options.version))
-    const { connection } = this
-    const correlationId = connection.nextCorrelationId()
+    const correlationId = this.line.nextCorrelationId()
     let parts: Buffer[]
     try {
       parts = encodeRequestParts(api, version, correlationId, this.options.clientId, request)
@@ -232,16 +92,10 @@ class Link {
       return Promise.reject(error)
     }
     this.inFlight++
-    return new Promise<{ readonly payload: Buffer }>((resolve, reject) => {
-      connection.requestQueue.push({
-        entry: { apiKey: api.key, apiName: api.name, apiVersion: version, correlationId, resolve, reject },
-        expectResponse: true,
-        requestTimeout: options.timeoutMs,
-        sendRequest: () => write(connection.socket, parts),
-      })
-    })
+    return this.line
+      .exchange({ apiKey: api.key, apiName: api.name, apiVersion: version, correlationId, parts, timeoutMs: options.timeoutMs })
       .then(
-        ({ payload }) => decodeResponse(api as Api<never, Response>, version, payload),
+        (payload) => decodeResponse(api as Api<never, Response>, version, payload),
         (error: Error) => {
           // After a deadline nobody can tell what else is stuck behind it.
           this.end(error)
@@ -265,40 +119,18 @@ class Link {
   end(error: Error): void {
     if (this.lost !== undefined) return
     this.lost = error
-    end(this.connection, error)
+    this.line.end(error)
   }
-}
-
-function write(socket: Socket, parts: readonly Buffer[]): void {
-  if (parts.length === 1) {
-    socket.write(parts[0] as Buffer)
-    return
-  }
-  socket.cork()
-  for (const part of parts) socket.write(part)
-  socket.uncork()
-}
-
-function end(connection: Connection, error: Error): void {
-  connection.rejectRequests(error)
-  connection.requestQueue.destroy()
-  connection.socket?.destroy()
 }
 
 /** What the broker speaks. One that does not know version 4 answers with error 35 in version 0, which is read as such. */
-async function greet(connection: Connection, options: LinkOptions): Promise<ApiVersionsResponse> {
+async function greet(line: Line, { clientId, connectMs }: LinkOptions): Promise<ApiVersionsResponse> {
   const ask = async (version: number): Promise<ApiVersionsResponse> => {
-    const correlationId = connection.nextCorrelationId()
+    const correlationId = line.nextCorrelationId()
     const request = { clientSoftwareName: 'tidemark', clientSoftwareVersion: '0.1.0' }
-    const parts = encodeRequestParts(apiVersions, version, correlationId, options.clientId, request)
-    const { payload } = await new Promise<{ readonly payload: Buffer }>((resolve, reject) => {
-      connection.requestQueue.push({
-        entry: { apiKey: apiVersions.key, apiName: apiVersions.name, apiVersion: version, correlationId, resolve, reject },
-        expectResponse: true,
-        requestTimeout: options.connectMs,
-        sendRequest: () => write(connection.socket, parts),
-      })
-    })
+    const parts = encodeRequestParts(apiVersions, version, correlationId, clientId, request)
+    const about = { apiKey: apiVersions.key, apiName: apiVersions.name, apiVersion: version }
+    const payload = await line.exchange({ ...about, correlationId, parts, timeoutMs: connectMs })
     return decodeResponse(apiVersions as Api<never, ApiVersionsResponse>, version, payload)
   }
   const [oldest, newest] = apiVersions.versions
@@ -315,14 +147,16 @@ interface Waiting {
 export class Lane {
   readonly address: BrokerAddress
   private readonly options: LinkOptions
+  private readonly dial: Dial
   private link: Link | undefined
   private opening = false
   private waiting: Waiting[] = []
   private closed: Error | undefined
 
-  constructor(address: BrokerAddress, options: LinkOptions) {
+  constructor(address: BrokerAddress, options: LinkOptions, dial: Dial = dialKafkajs) {
     this.address = address
     this.options = options
+    this.dial = dial
   }
 
   /** What the broker says of itself, once it was reached. @throws LinkLost TidemarkError BROKER_*, AUTHENTICATION_FAILED, TLS_FAILED */
@@ -375,7 +209,7 @@ export class Lane {
         this.link?.end(new LinkLost(`${this.link.name}: the login ran out`, false, undefined))
       }
       if (!this.link?.usable) {
-        const link = await Link.open(this.address, this.options)
+        const link = await Link.open(this.address, this.options, this.dial)
         if (this.closed !== undefined) link.end(this.closed)
         else this.link = link
       }

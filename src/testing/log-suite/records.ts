@@ -1,4 +1,5 @@
 /** Topics, records, positions and reading: what holds without transactions and groups. */
+import { nodeClock } from '../../drivers/node/index.ts'
 import type { Compression } from '../../ports/record-batch/index.ts'
 import { batchesOf, codeFrom, describe, expect, it, type Kit, recordsOf, TIME } from './kit.ts'
 
@@ -56,6 +57,13 @@ export function recordTests(kit: Kit): void {
         { offset: 2, key: 'no value', value: null, time: TIME + 1, headers: [] },
         { offset: 3, key: '', value: '', time: 0, headers: [] },
       ])
+    })
+
+    it('may be of any time, also of days to come: times are those of the facts', async () => {
+      const partition = `${await kit.topic()}/0`
+      const times = [nodeClock.now() + 2 * 86_400_000, 0, nodeClock.now(), Date.UTC(9999, 0)]
+      await kit.append(partition, kit.batch(times.map((time) => ({ time }))))
+      expect((await kit.read(partition)).map(({ time }) => time)).toEqual(times)
     })
 
     for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as Compression[]) {

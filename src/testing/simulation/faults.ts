@@ -26,10 +26,43 @@ export const FAULTS = {
   duplicates: 'producers send facts twice',
   disorder: 'producers send facts of a key in another order than they are numbered',
   'aborted-facts': 'producers abort transactions',
+  'request-lost': 'a request to a broker never arrives, nor what is sent behind it on its socket',
+  'request-late': 'a request arrives at a broker long after its sender gave the socket up, and maybe sent it again',
+  'answer-lost': 'a request takes effect at a broker and its answer is lost with the socket',
+  'answer-slow': 'a request or its answer is on its way for so long that its sender may give up',
+  'commit-stops': 'a worker stands still, or is cut off, in the middle of a commit, often for longer than its session',
+  'write-unsure': 'a broker does what it is asked and answers that it cannot tell',
+  'markers-late': 'partitions and groups hear late of the end of a transaction, each at its time',
+  'leader-moves': 'another broker leads a partition, and the others hear of it late',
+  'coordinator-moves': 'another broker coordinates groups or transactions, and has to read its books first',
+  'broker-dies': 'a broker is gone for a while, with its sockets and with whoever waits there',
+  'log-trimmed': 'records of an input are removed that have been processed',
+  'worker-doubled': 'another process takes the name of a worker that stands still and goes on later',
 } as const
 
 export type FaultKind = keyof typeof FAULTS
-export const FAULT_KINDS: readonly FaultKind[] = Object.keys(FAULTS) as FaultKind[]
+
+const ON_KAFKA: readonly FaultKind[] = [
+  'request-lost',
+  'request-late',
+  'answer-lost',
+  'answer-slow',
+  'commit-stops',
+  'write-unsure',
+  'markers-late',
+  'leader-moves',
+  'coordinator-moves',
+  'broker-dies',
+  'log-trimmed',
+  'worker-doubled',
+]
+/** Where the log is embedded: it has a disk, and calls of its port fail. */
+const EMBEDDED: readonly FaultKind[] = ['disk-fails', 'disk-full', 'disk-slow', 'log-refuses', 'log-unanswered', 'log-late']
+const ALL = Object.keys(FAULTS) as FaultKind[]
+/** What can happen to a world over the embedded log. */
+export const FAULT_KINDS: readonly FaultKind[] = ALL.filter((kind) => !ON_KAFKA.includes(kind))
+/** What can happen to one over a simulated Kafka. */
+export const KAFKA_FAULT_KINDS: readonly FaultKind[] = ALL.filter((kind) => !EMBEDDED.includes(kind))
 
 /** How often a fault of a kind comes where it is not rare and not frequent: a chance a call, or times a second of simulated time. */
 const USUAL: Readonly<Record<FaultKind, number>> = {
@@ -52,6 +85,18 @@ const USUAL: Readonly<Record<FaultKind, number>> = {
   duplicates: 0.12,
   disorder: 0.12,
   'aborted-facts': 0.15,
+  'request-lost': 0.004,
+  'request-late': 0.004,
+  'answer-lost': 0.004,
+  'answer-slow': 0.004,
+  'commit-stops': 0.004,
+  'write-unsure': 0.01,
+  'markers-late': 0.1,
+  'leader-moves': 1,
+  'coordinator-moves': 0.5,
+  'broker-dies': 0.15,
+  'log-trimmed': 0.3,
+  'worker-doubled': 0.15,
 }
 
 const SHARE_ON = 0.3
@@ -63,12 +108,15 @@ export class Faults {
   readonly #rates = new Map<FaultKind, number>()
   readonly #streams = new Map<FaultKind, Random>()
 
-  /** @param only the kinds to allow, of those that the seed has; undefined for all of them */
-  constructor(seed: number, only: readonly FaultKind[] | undefined) {
+  /**
+   * @param only the kinds to have; undefined for those that the seed draws
+   * @param all the kinds to draw from
+   */
+  constructor(seed: number, only: readonly FaultKind[] | undefined, all: readonly FaultKind[] = FAULT_KINDS) {
     const draw = streamOf(seed, 'kinds')
     const kinds = new Set<FaultKind>()
     // Every stream is drawn from whether it is used or not, so that leaving out one kind leaves the others as they were.
-    for (const kind of FAULT_KINDS) {
+    for (const kind of all) {
       const on = draw.unit() < SHARE_ON
       const rate = USUAL[kind] * 2 ** (draw.unit() * 4 - 2)
       if (only === undefined ? on : only.includes(kind)) kinds.add(kind)

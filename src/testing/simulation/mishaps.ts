@@ -1,8 +1,9 @@
 /** When things go wrong that do not hang on a call: deaths, pauses, comings and goings, clocks, full disks. */
 import { TEST_EPOCH_MS } from '../clock.ts'
 import { around, between, type FaultKind, type Faults, oneOf } from './faults.ts'
+import type { WorkerLife } from './ground.ts'
 import { Owner, type Scheduler } from './scheduler.ts'
-import type { WorkerLife, World } from './world.ts'
+import type { World } from './world.ts'
 
 /** Workers at one time, those that join included. */
 const WORKERS_MAX = 4
@@ -19,7 +20,7 @@ export class Mishaps {
   readonly #scheduler: Scheduler
   readonly #fate = new Owner('fate')
   readonly #paused = new Set<Owner>()
-  readonly #failing: { cancel(): void }[] = []
+  readonly #deeds: { readonly [Kind in FaultKind]?: () => void }
   #joined = 0
   /** Those that are still to come: of the seed, and of whoever asked for them. */
   #deaths: Death[] = []
@@ -30,6 +31,10 @@ export class Mishaps {
     this.#wished = [...deaths]
     this.#faults = world.parts.faults
     this.#scheduler = world.parts.scheduler
+    this.#deeds = {
+      ...this.#common,
+      ...world.ground.deeds({ until: (ms, undo) => this.#until(ms, undo), still: (owner, kind) => this.#still(owner, kind) }),
+    }
     for (const kind of this.#faults.kinds) this.#plan(kind)
   }
 
@@ -52,7 +57,7 @@ export class Mishaps {
     })
   }
 
-  readonly #deeds: { readonly [Kind in FaultKind]?: () => void } = {
+  readonly #common: { readonly [Kind in FaultKind]?: () => void } = {
     // A death comes some events later, so that it strikes where much happens and not where much time passes.
     kill: () => this.#dieSoon('kill'),
     'power-cut': () => this.#dieSoon('power-cut'),
@@ -76,19 +81,13 @@ export class Mishaps {
       const worker = this.#anyone('worker-cut-off')
       if (worker !== undefined) this.#still(worker.link, 'worker-cut-off')
     },
+    'worker-doubled': () => {
+      const worker = this.#anyone('worker-doubled')
+      if (worker === undefined) return
+      this.#still(worker.owner, 'worker-doubled')
+      this.#world.double(worker)
+    },
     'worker-moves': () => this.#move(),
-    'disk-fails': () => {
-      const random = this.#faults.random('disk-fails')
-      const operation = oneOf(random, ['read', 'write', 'write', 'write', 'sync', 'truncate', 'open', 'rename', 'remove', 'list'] as const)
-      this.#failing.push(this.#world.disk.faults.fail(operation, between(random, 1, 20)))
-    },
-    'disk-full': () => {
-      const random = this.#faults.random('disk-full')
-      this.#world.disk.faults.space = between(random, 0, 4_000)
-      this.#until(around(random, 600), () => {
-        this.#world.disk.faults.space = Number.POSITIVE_INFINITY
-      })
-    },
     'clock-jumps': () => {
       const random = this.#faults.random('clock-jumps')
       this.#world.wall.offsetMs = TEST_EPOCH_MS + oneOf(random, [-86_400_000, -3_600_000, -1_000, 0, 1_000, 3_600_000, 86_400_000])
@@ -151,9 +150,8 @@ export class Mishaps {
   end(): void {
     this.#faults.active = false
     this.#deaths = []
-    this.#world.disk.faults.space = Number.POSITIVE_INFINITY
+    this.#world.ground.mend()
     this.#world.schemasFail = false
-    for (const planned of this.#failing) planned.cancel()
     for (const owner of this.#paused) this.#scheduler.resume(owner)
     this.#paused.clear()
   }

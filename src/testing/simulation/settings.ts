@@ -22,6 +22,16 @@ export interface Settings {
   readonly chunk: number
   /** Rebuild the projections at the end and compare. */
   readonly replay: boolean
+  /** On Kafka: the protocol of transactions that the cluster has agreed on. */
+  readonly transactionProtocol: 1 | 2
+  /** On Kafka: after this long an open transaction is aborted, ms. */
+  readonly transactionMs: number
+  /** On Kafka: epochs of a producer id before it needs another id; so few that this happens. */
+  readonly epochMax: number
+  /** On Kafka: how often requests meet their faults, as a multiple of what the seed has. */
+  readonly requestFaults: number
+  /** On Kafka: how long a request or an answer is on its way, on average, ms. Where that is long, everything meets everything. */
+  readonly legMs: number
 }
 
 const MIB = 1024 * 1024
@@ -46,6 +56,11 @@ export function settingsOf(seed: number, given: Partial<Settings> = {}): Setting
     activeMs: pick(2_000, 4_000, 8_000),
     chunk: pick(1, 4, 20),
     replay: pick(true, false, false),
+    transactionProtocol: pick(1, 2, 2),
+    transactionMs: pick(2_000, 10_000),
+    epochMax: pick(6, 32_766),
+    requestFaults: pick(1, 1, 6),
+    legMs: pick(0.3, 0.3, 12),
   }
   return { ...settings, ...given }
 }

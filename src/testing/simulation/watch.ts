@@ -57,6 +57,8 @@ export interface Sight {
   readonly stable: Positions
   readonly start: Positions
   readonly stores: readonly Shelf[]
+  /** Whether a partition has committed records behind an open transaction: they are there, and not to be seen yet. */
+  readonly hides: (topic: string, partition: number) => boolean
 }
 
 interface Track {
@@ -114,7 +116,11 @@ export class Watch {
   }
 
   /** @throws Error when committed records are not what they were */
-  async see(log: Log, stores: readonly { readonly worker: string; readonly id: StateId; readonly store: TaskStore }[]): Promise<Sight> {
+  async see(
+    log: Log,
+    stores: readonly { readonly worker: string; readonly id: StateId; readonly store: TaskStore }[],
+    hides: Sight['hides'] = () => false,
+  ): Promise<Sight> {
     const known = new Set((await log.describe([...this.#topics.keys()])).map(({ name }) => name))
     const partitions = this.#partitions.filter((name) => known.has(topicPartition(name).topic))
     const start = await log.offsets(partitions, 'start')
@@ -140,6 +146,7 @@ export class Watch {
       stable,
       start,
       stores: shelves,
+      hides,
     }
   }
 

@@ -4,7 +4,7 @@
  */
 import { codeOf, type ErrorCode, messageOf, TidemarkError } from '../../base/errors.ts'
 import { nativeCodecs } from '../../drivers/codecs/index.ts'
-import { type EmbeddedLog, openEmbeddedLog } from '../../drivers/embedded/index.ts'
+import type { Dial } from '../../drivers/kafka/sockets.ts'
 import type { Random } from '../../ports/clock.ts'
 import type { Fs } from '../../ports/fs.ts'
 import type { Log } from '../../ports/log.ts'
@@ -17,9 +17,8 @@ import type { CommitProtocol } from '../../runtime/commit.ts'
 import type { World as RuntimeWorld } from '../../runtime/world.ts'
 import type { Graph } from '../../topology/node.ts'
 import { TEST_EPOCH_MS } from '../clock.ts'
-import { type SimulatedDisk, simulatedDisk } from '../disk.ts'
 import { around, between, type Faults, streamOf } from './faults.ts'
-import { type Fate, type Link, remoteLog } from './log.ts'
+import { type Ground, type Hosted, Life, WorkerLife } from './ground.ts'
 import { Owner, type Scheduler, virtualClock, type Wall } from './scheduler.ts'
 import type { Settings } from './settings.ts'
 import { SimulatedState } from './state.ts'
@@ -31,6 +30,8 @@ export interface Bug {
   readonly state?: (state: StateDriver) => StateDriver
   readonly fs?: (fs: Fs) => Fs
   readonly codecs?: Codecs
+  /** On Kafka: what a worker sends and hears, one socket after the other; made anew for each worker's life. */
+  readonly dial?: () => (dial: Dial) => Dial
   /** Changes what no wrapper can reach, for the time of one run; returns what changes it back. */
   readonly patch?: () => () => void
 }
@@ -44,6 +45,8 @@ export interface WorldParts {
   readonly schemas: SchemaSource
   readonly serdes: (schemas: SchemaSource, now: () => number) => Serdes
   readonly bug: Bug
+  /** What its log stands on. */
+  readonly ground: (world: World) => Ground
   readonly onViolation: (violation: string) => void
   readonly onEvent: (event: TelemetryEvent) => void
 }
@@ -52,6 +55,7 @@ export interface WorldParts {
 const EXPECTED: ReadonlySet<ErrorCode> = new Set([
   'LOG_IO',
   'LOG_CLOSED',
+  'BROKER_UNREACHABLE',
   'SCHEMA_SOURCE_FAILED',
   'STORE_IO',
   'COMMIT_ABORTED',
@@ -63,38 +67,9 @@ const EXPECTED: ReadonlySet<ErrorCode> = new Set([
   'DEAD_LETTER_FAILED',
 ])
 
-/** One worker, from its start to its end. */
-export class WorkerLife {
-  readonly instance: string
-  /** The worker's program, and below it what connects it to the log. */
-  readonly owner: Owner
-  readonly link: Owner
-  app: App | undefined
-  /** Leaves for good, by its own will. */
-  leaving = false
-
-  constructor(instance: string, number: number, process: Owner) {
-    this.instance = instance
-    this.owner = new Owner(`w${instance}.${number}`, process)
-    this.link = new Owner(`w${instance}.${number}=`, this.owner)
-  }
-}
-
-/** One process, from its start to its end. */
-class Life {
-  readonly owner: Owner
-  broker: EmbeddedLog | undefined
-  readonly workers: Map<string, WorkerLife> = new Map()
-  readonly untold: Link['untold'] = new Map()
-
-  constructor(number: number) {
-    this.owner = new Owner(`p${number}`)
-  }
-}
-
 export class World {
   readonly parts: WorldParts
-  readonly disk: SimulatedDisk
+  readonly ground: Ground
   /** By counter and step. */
   readonly counts: Map<string, number> = new Map()
   /** Why state was dropped, each time that it was. */
@@ -108,32 +83,29 @@ export class World {
   lossyCuts = 0
   schemasFail = false
   /** Called when a process has opened the log. */
-  onOpened: (client: Log, owner: Owner, lossy: boolean) => void = () => {}
+  onOpened: (hosted: Hosted, owner: Owner, lossy: boolean) => void = () => {}
+  /** Called when something came late and took effect all the same: worth a look. */
+  onLate: () => void = () => {}
   /** Called when an application has started. */
   onStarted: (app: App) => void = () => {}
   readonly #states = new Map<string, SimulatedState>()
-  readonly #links = new Map<string, Link>()
+  /** For what happens to the world as a whole. */
+  readonly chance: Random
   readonly #delays: Random
-  readonly #chance: Random
-  readonly #told: Random
   #lives = 0
   #starts = 0
   #lossy = false
 
   constructor(parts: WorldParts) {
     this.parts = parts
-    const { seed, scheduler, settings } = parts
+    const { seed, settings } = parts
     this.#delays = streamOf(seed, 'delays')
-    this.#chance = streamOf(seed, 'chance')
-    this.#told = streamOf(seed, 'told')
-    this.disk = simulatedDisk({
-      random: streamOf(seed, 'disk'),
-      schedule: (label) => scheduler.wait(this.#diskMs(), this.life?.owner as Owner, `disk ${label}`),
-    })
+    this.chance = streamOf(seed, 'chance')
+    this.ground = parts.ground(this)
     for (let i = 0; i < settings.workers; i++) this.wanted.add(String(i))
   }
 
-  #diskMs(): number {
+  diskMs(): number {
     const slow = this.parts.faults.strikes('disk-slow') ? around(this.parts.faults.random('disk-slow'), 150) : 0
     return around(this.#delays, 0.1) + slow
   }
@@ -152,27 +124,14 @@ export class World {
   }
 
   async #boot(life: Life): Promise<void> {
-    const { scheduler, settings, bug, seed } = this.parts
-    const clock = virtualClock(scheduler, life.owner, this.wall, () => 0)
-    const { fs } = this.disk
     try {
-      const { fsync, segmentBytes, journalBytes } = settings
-      life.broker = await openEmbeddedLog({
-        folder: 'log',
-        fs: bug.fs?.(fs) ?? fs,
-        clock,
-        random: streamOf(seed, `log ${this.#lives}`),
-        codecs: bug.codecs ?? nativeCodecs,
-        fsync,
-        segmentBytes,
-        journalBytes,
-      })
+      life.hosted = await this.ground.open(life)
     } catch (error) {
       this.#judge('the log', error)
       this.#restart(life, false)
       return
     }
-    this.onOpened(life.broker.client({ clock }), life.owner, this.#lossy)
+    this.onOpened(life.hosted, life.owner, this.#lossy)
     this.#lossy = false
     this.#supervise(life)
     for (const instance of this.wanted) this.startWorker(instance)
@@ -181,17 +140,15 @@ export class World {
   /** A log that writes no more has to be opened again, which nobody but an operator can do. */
   #supervise(life: Life): void {
     this.parts.scheduler.after(250, life.owner, 'supervisor', () => {
-      if (life.broker?.failure !== undefined) this.#restart(life, false)
+      if (life.hosted?.failure !== undefined) this.#restart(life, false)
       else this.#supervise(life)
     })
   }
 
   startWorker(instance: string): void {
     const { life } = this
-    if (life?.broker === undefined || life.workers.has(instance)) return
-    const former = this.#links.get(instance)
-    if (former?.forgetful === true && former.appending > 0) {
-      // What the log has taken of its predecessor is done first.
+    if (life?.hosted === undefined || life.workers.has(instance)) return
+    if (!this.ground.free(instance)) {
       this.parts.scheduler.after(20, life.owner, 'wait', () => this.startWorker(instance))
       return
     }
@@ -205,7 +162,10 @@ export class World {
     const { instance } = worker
     try {
       const { protocol } = bug
-      const app = await App.start(graph, this.#worldOf(life, worker), {
+      const linkClock = virtualClock(this.parts.scheduler, worker.link, this.wall, () => around(this.#delays, 0.02))
+      const log = (life.hosted as Hosted).worker(worker, linkClock)
+      // Not awaited where it is there: a turn more would make every seed another story.
+      const app = await App.start(graph, this.#worldOf(worker, log instanceof Promise ? await log : log), {
         ...settings,
         instance,
         freezeRows: true,
@@ -217,35 +177,18 @@ export class World {
       worker.owner.die()
     } catch (error) {
       if (life !== this.life) return
-      this.#judge(`worker ${instance}`, error)
+      // Of one whose name another process has, only what it does to the log is judged, not how it finds out.
+      if (life.workers.get(instance) === worker) this.#judge(`worker ${instance}`, error)
       this.endWorker(worker)
     }
     if (life.workers.get(instance) === worker) life.workers.delete(instance)
-    if (life.broker?.failure !== undefined) this.#restart(life, false)
+    if (life.hosted?.failure !== undefined) this.#restart(life, false)
     else this.#later(life, instance)
   }
 
-  #worldOf(life: Life, worker: WorkerLife): RuntimeWorld {
-    const { scheduler, bug, serdes, seed, settings } = this.parts
+  #worldOf(worker: WorkerLife, log: Log): RuntimeWorld {
+    const { scheduler, bug, serdes, seed } = this.parts
     const clock = virtualClock(scheduler, worker.owner, this.wall, () => around(this.#delays, 0.02))
-    const linkClock = virtualClock(scheduler, worker.link, this.wall, () => around(this.#delays, 0.02))
-    const link: Link = {
-      scheduler,
-      sender: worker.link,
-      network: life.owner,
-      legMs: () => this.legMs(),
-      lateMs: () => around(this.#chance, 400),
-      toldMs: () => this.#toldMs(),
-      untold: life.untold,
-      // At least once, nothing but time keeps a former owner's request from a new owner's changelog. What is promised then is promised for
-      // networks that keep no request for half a session, and none of a sender that has died.
-      lostMs: settings.guarantee === 'at-least-once' ? settings.sessionMs / 4 : Number.POSITIVE_INFINITY,
-      forgetful: settings.guarantee === 'at-least-once',
-      appending: 0,
-      fate: (call) => this.#fate(call),
-    }
-    this.#links.set(worker.instance, link)
-    const log = remoteLog((life.broker as EmbeddedLog).client({ clock: linkClock }), link)
     const driver = this.stateOf(worker.instance).driver(worker.owner)
     return {
       log: bug.log?.(log) ?? log,
@@ -257,22 +200,6 @@ export class World {
       telemetry: this.#telemetry(worker),
       failpoint: { hit: () => undefined },
     }
-  }
-
-  /** Now and then, and never so that what else is late changes with it. */
-  #toldMs(): number {
-    const { faults } = this.parts
-    const late = this.#told.unit() < 0.1
-    return late && faults.active && faults.has('log-late') ? around(this.#told, 300) : 0
-  }
-
-  /** Kinds of failure that a call may meet. A member that joins twice is a matter of the driver's own, so a join is refused or not. */
-  #fate(call: string): Fate {
-    const { faults } = this.parts
-    if (faults.strikes('log-refuses')) return 'refused'
-    if (call === 'join' || call === 'poll') return 'well'
-    if (faults.strikes('log-unanswered')) return 'unanswered'
-    return faults.strikes('log-late', 0.3) ? 'late' : 'well'
   }
 
   #source(owner: Owner): SchemaSource {
@@ -292,7 +219,7 @@ export class World {
       state = new SimulatedState({
         scheduler,
         random: streamOf(seed, `state ${instance}`),
-        delayMs: () => this.#diskMs(),
+        delayMs: () => this.diskMs(),
         fails: () => faults.strikes('store-fails'),
       })
       this.#states.set(instance, state)
@@ -340,7 +267,8 @@ export class World {
   /** A worker ends without another word. */
   endWorker(worker: WorkerLife): void {
     worker.owner.die()
-    void this.stateOf(worker.instance).crash()
+    // The disk of one whose name another process has is no matter of anybody's any more.
+    if (this.life?.workers.get(worker.instance) === worker) void this.stateOf(worker.instance).crash()
   }
 
   killWorker(worker: WorkerLife, { loseDisk = false }: { loseDisk?: boolean } = {}): void {
@@ -353,9 +281,18 @@ export class World {
     this.#later(life, worker.instance)
   }
 
+  /** Another process takes the name of a worker, on another machine: who believes that it was dead is wrong. */
+  double(worker: WorkerLife): void {
+    const { life } = this
+    if (life === undefined) return
+    life.workers.delete(worker.instance)
+    this.#states.delete(worker.instance)
+    this.startWorker(worker.instance)
+  }
+
   #later(life: Life, instance: string): void {
     if (!this.wanted.has(instance)) return
-    const delay = this.#chance.unit() < 0.7 ? between(this.#chance, 1, 200) : between(this.#chance, 200, 4_000)
+    const delay = this.chance.unit() < 0.7 ? between(this.chance, 1, 200) : between(this.chance, 200, 4_000)
     this.parts.scheduler.after(delay, life.owner, `start w${instance}`, () => {
       if (this.wanted.has(instance)) this.startWorker(instance)
     })
@@ -373,19 +310,12 @@ export class World {
     if (this.life !== life) return
     life.owner.die()
     this.life = undefined
-    this.#links.clear()
-    if (powerCut) {
-      this.disk.powerCut()
-      if (this.parts.settings.fsync !== 'commit') {
-        this.lossyCuts += 1
-        this.#lossy = true
-      }
-      for (const state of this.#states.values()) void state.powerCut()
-    } else {
-      this.disk.crash()
-      for (const state of this.#states.values()) void state.crash()
+    if (this.ground.died(powerCut)) {
+      this.lossyCuts += 1
+      this.#lossy = true
     }
+    for (const state of this.#states.values()) void (powerCut ? state.powerCut() : state.crash())
     const nobody = new Owner('machine')
-    this.parts.scheduler.after(between(this.#chance, 1, 400), nobody, 'start', () => this.start())
+    this.parts.scheduler.after(between(this.chance, 1, 400), nobody, 'start', () => this.start())
   }
 }

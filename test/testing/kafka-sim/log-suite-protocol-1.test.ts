@@ -1,0 +1,3 @@
+import { simulatedSuite } from './suite.ts'
+
+simulatedSuite(1)
