@@ -383,6 +383,8 @@ export class Worker {
         // Only an unbroken membership proves that nobody else ran a task in between.
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
+        // What halted was read as a former owner's: others may have got past it since, and where they have not it halts again.
+        if (!unbroken) this.#halted.clear()
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
         await this.#insist(() => this.#world.log.fence(writersOf(this.#stages.plan.app), liveWriters(event.userData)))
         this.#openMissing()
