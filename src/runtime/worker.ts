@@ -415,6 +415,8 @@ export class Worker {
         // Only an unbroken membership proves that nobody else ran a task in between.
         const unbroken =
           before !== undefined && before.member === event.identity.member && before.generation + 1 === event.identity.generation
+        // What halted was read as a former owner's: others may have got past it since, and where they have not it halts again.
+        if (!unbroken) this.#halted.clear()
         await this.#keepOnly(unbroken ? new Set(this.#mine.map(({ name }) => name)) : new Set())
         if (!unbroken) await this.#insist(() => this.#checkGenerations())
         this.#world.telemetry.count('rebalances', {})

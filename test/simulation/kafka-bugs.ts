@@ -54,7 +54,7 @@ const numberedAnew = (): Tap => {
   return { sends: { Produce: (request: ProduceRequest) => resequenced(request, sequenceOf) } }
 }
 
-/** What follows a batch that was sent again goes out under the numbers of that batch. */
+/** Sequences go on from one epoch to the next, as under protocol 1. */
 const numbersGoOn = (): Tap => {
   const lanes = new Map<string, { epoch: number; before: number; next: number }>()
   const sequenceOf = ({ partition, producerId, epoch, sequence, count }: SentBatch): number => {

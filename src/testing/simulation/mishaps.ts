@@ -151,6 +151,7 @@ export class Mishaps {
     this.#faults.active = false
     this.#deaths = []
     this.#world.ground.mend()
+    this.#world.endDoubled()
     this.#world.schemasFail = false
     for (const owner of this.#paused) this.#scheduler.resume(owner)
     this.#paused.clear()

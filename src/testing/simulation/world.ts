@@ -92,6 +92,7 @@ export class World {
   /** For what happens to the world as a whole. */
   readonly chance: Random
   readonly #delays: Random
+  readonly #doubled: WorkerLife[] = []
   #lives = 0
   #starts = 0
   #lossy = false
@@ -287,7 +288,13 @@ export class World {
     if (life === undefined) return
     life.workers.delete(worker.instance)
     this.#states.delete(worker.instance)
+    this.#doubled.push(worker)
     this.startWorker(worker.instance)
+  }
+
+  /** An operator finds those whose names others have, and ends them. */
+  endDoubled(): void {
+    for (const { owner } of this.#doubled.splice(0)) owner.die()
   }
 
   #later(life: Life, instance: string): void {
