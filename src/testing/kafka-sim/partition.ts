@@ -5,6 +5,7 @@
  */
 import { TidemarkError } from '../../base/errors.ts'
 import { cleanBatch } from '../../drivers/embedded/clean-batch.ts'
+import type { ActiveProducer } from '../../drivers/kafka/wire/describe-producers.ts'
 import { KAFKA_ERROR as E } from '../../drivers/kafka/wire/errors.ts'
 import type { AbortedRange } from '../../drivers/kafka/wire/fetch.ts'
 import { type Codecs, controlBatch, DEFAULT_LIMITS, placeBatch, type RecordBatch, readBatches } from '../../ports/record-batch/index.ts'
@@ -113,6 +114,18 @@ export class Partition {
     return this.batches.some(
       ({ base, control, decision }) => base >= decided && !control && (decision === undefined || decision.state === 'commit'),
     )
+  }
+
+  /** What it remembers of its producers, as DescribeProducers tells it. */
+  get active(): ActiveProducer[] {
+    return [...this.#producers].map(([producerId, { epoch, batches }]) => ({
+      producerId,
+      producerEpoch: epoch,
+      lastSequence: batches.at(-1)?.last ?? -1,
+      lastTimestamp: -1,
+      coordinatorEpoch: -1,
+      currentTransactionStartOffset: this.#open.get(producerId)?.first ?? -1,
+    }))
   }
 
   // --- who leads ---------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import { endTxn } from '../../drivers/kafka/wire/end-txn.ts'
 import { KAFKA_ERROR as E } from '../../drivers/kafka/wire/errors.ts'
 import { TRANSACTION_COORDINATOR } from '../../drivers/kafka/wire/find-coordinator.ts'
 import { initProducerId } from '../../drivers/kafka/wire/init-producer-id.ts'
-import { listTransactions } from '../../drivers/kafka/wire/list-transactions.ts'
 import { produce } from '../../drivers/kafka/wire/produce.ts'
 import type { RecordBatch } from '../../ports/record-batch/index.ts'
 import type { SimKafka } from './cluster.ts'
@@ -150,16 +149,5 @@ export const WRITE_HANDLERS: readonly (readonly [key: number, handler: Handler])
     const bumps = call.version >= END_TXN_BUMPS
     const answer = coordinated(call, transactionalId, 'EndTxn', () => call.kafka.transactions.end(transactionalId, ids, committed, bumps))
     return bumps ? { throttleMs: 0, ...NO_IDS, ...answer } : { throttleMs: 0, ...NO_IDS, error: answer.error }
-  }),
-  serve(listTransactions, ({ stateFilters }, { kafka, node }) => {
-    const mine = kafka.transactions.ongoing.filter(({ id }) => kafka.coordinatorError(node, TRANSACTION_COORDINATOR, id) === E.NONE)
-    const loading = kafka.loads(node, TRANSACTION_COORDINATOR)
-    const listed = stateFilters.length === 0 || stateFilters.includes('Ongoing') ? mine : []
-    return {
-      throttleMs: 0,
-      error: loading ? E.COORDINATOR_LOAD_IN_PROGRESS : E.NONE,
-      unknownStateFilters: [],
-      transactions: loading ? [] : listed.map(({ id, producerId }) => ({ transactionalId: id, producerId, state: 'Ongoing' })),
-    }
   }),
 ]

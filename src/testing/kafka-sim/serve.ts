@@ -6,9 +6,16 @@ import type { Brokers } from './line.ts'
 import { GROUP_HANDLERS } from './serve-groups.ts'
 import { READ_HANDLERS } from './serve-reads.ts'
 import { TOPIC_HANDLERS } from './serve-topics.ts'
+import { TRANSACTION_HANDLERS } from './serve-transactions.ts'
 import { WRITE_HANDLERS } from './serve-writes.ts'
 
-const HANDLERS: ReadonlyMap<number, Handler> = new Map([...TOPIC_HANDLERS, ...READ_HANDLERS, ...WRITE_HANDLERS, ...GROUP_HANDLERS])
+const HANDLERS: ReadonlyMap<number, Handler> = new Map([
+  ...TOPIC_HANDLERS,
+  ...READ_HANDLERS,
+  ...WRITE_HANDLERS,
+  ...TRANSACTION_HANDLERS,
+  ...GROUP_HANDLERS,
+])
 
 /** A cluster as sockets lead to it. A request that it does not know closes the socket, as with real brokers. */
 export function served(kafka: SimKafka): Brokers {

@@ -6,6 +6,7 @@
  *                     └──time is over, or the id is opened anew: as if it were aborted, one epoch further
  */
 import { KAFKA_ERROR as E } from '../../drivers/kafka/wire/errors.ts'
+import type { PartitionName } from '../../ports/log.ts'
 import type { Decision } from './partition.ts'
 import type { Timeline } from './timeline.ts'
 
@@ -28,6 +29,15 @@ interface Entry {
   /** By name, so that each is there once. */
   readonly parts: Map<string, Mark>
   timeoutMs: number
+}
+
+/** What a coordinator says of an id. */
+export interface Known extends Ids {
+  readonly id: string
+  readonly state: string
+  readonly timeoutMs: number
+  /** Where its transaction is open, or has to be ended still. */
+  readonly partitions: readonly PartitionName[]
 }
 
 export interface TransactionsOptions {
@@ -150,9 +160,16 @@ export class Transactions {
     return { error: E.NONE, ...this.#end(entry, false, true) }
   }
 
-  /** Ids with an open transaction. */
-  get ongoing(): { readonly id: string; readonly producerId: number }[] {
-    return [...this.#entries.values()].filter(({ state }) => state === 'ongoing').map(({ id, producerId }) => ({ id, producerId }))
+  /** All ids, as coordinators tell of them. */
+  get known(): Known[] {
+    return [...this.#entries.values()].map(({ id, producerId, epoch, state, decision, parts, timeoutMs }) => ({
+      id,
+      producerId,
+      producerEpoch: epoch,
+      state: stateText(state, decision),
+      timeoutMs,
+      partitions: state === 'ongoing' || state === 'preparing' ? [...parts.keys()].filter((name) => name.includes('/')) : [],
+    }))
   }
 
   #said({ producerId, epoch }: Entry): Ids & { readonly error: number } {
@@ -215,6 +232,13 @@ export class Transactions {
     entry.producerId = this.newProducer()
     entry.epoch = 0
   }
+}
+
+/** In Kafka's words. */
+function stateText(state: Entry['state'], { state: how }: Decision): string {
+  if (state === 'empty') return 'Empty'
+  if (state === 'ongoing') return 'Ongoing'
+  return `${state === 'preparing' ? 'Prepare' : 'Complete'}${how === 'commit' ? 'Commit' : 'Abort'}`
 }
 
 function whose(entry: Entry | undefined, { producerId, producerEpoch }: Ids): number {
