@@ -322,6 +322,8 @@ class Simulation {
     if (!all.every((name) => running.has(name))) return `not all tasks run (${states})`
     if (workers.length < this.#world.wanted.size || workers.some(({ app }) => app?.ready !== true))
       return `workers are not ready (${states})`
+    // A worker that has not heard yet how its commit ended shows nothing of it.
+    if (workers.some(({ app }) => (app?.lag() ?? 0) > 0)) return `workers wait for their commits (${states})`
     return judge.storesLevel(sight) ? undefined : 'stores are behind'
   }
 

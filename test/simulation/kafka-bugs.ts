@@ -103,7 +103,7 @@ export const KAFKA_BUGS: readonly NamedBug[] = [
     bug: withTap(identityOfTheMoment),
     faults: ['answer-slow', 'worker-moves'],
     settings: { ...SLOW, transactionMs: 10_000, requestFaults: 20 },
-    seed: 54,
+    seed: 105,
   },
   {
     name: 'end-sent-again',
