@@ -389,7 +389,8 @@ it('a plain codec refuses what is not framed, and says when it looks like JSON',
     code: 'FRAMING_INVALID',
     hint: expect.stringContaining('looks like JSON'),
   })
-  expect(thrown(() => decode(Buffer.from('7')))).toMatchObject({ code: 'FRAMING_INVALID', hint: undefined })
+  const short = thrown(() => decode(Buffer.from('7'))) as TidemarkError
+  expect([short.code, short.hint]).toEqual(['FRAMING_INVALID', undefined])
   for (let length = 0; length < 5; length++) expect(codeOf(thrown(() => decode(Buffer.alloc(length))))).toBe('FRAMING_INVALID')
   expect(thrown(() => decode(withId(9, Buffer.alloc(1))))).toMatchObject({ code: 'SCHEMA_UNKNOWN', message: 'schema id 9 is not known' })
 })
