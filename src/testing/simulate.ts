@@ -308,22 +308,20 @@ class Simulation {
   /** What is still to be done; undefined when nothing is. */
   #unsettled(sight: Sight | undefined): string | undefined {
     const { life } = this.#world
-    const feed = this.#feed as Feed
     if (sight === undefined || life === undefined) return 'no log is open'
-    if (!feed.done) return 'not everything is sent'
+    if (!(this.#feed as Feed).done) return 'not everything is sent'
     const judge = this.#judge as Judge
     const { inputs, plan } = this.#watch as Watch
     const workers = [...life.workers.values()]
     const tasks = workers.flatMap(({ instance, app }) => app?.tasks.map((task) => ({ ...task, instance })) ?? [])
-    const states = tasks.map(({ instance, name, state }) => `${instance}:${name} ${state}`).join(', ')
+    const states = tasks.map(({ instance, name, state }) => `${instance}:${name} ${state}`).join()
     if (!judge.caughtUp(sight, inputs)) return `${judge.lag(sight, inputs)} (${states})`
     const running = new Set(tasks.flatMap(({ name, state }) => (state === 'running' ? [name] : [])))
     const all = plan.stages.flatMap((stage) => Array.from({ length: stage.partitions }, (_, partition) => taskName(stage.name, partition)))
     if (!all.every((name) => running.has(name))) return `not all tasks run (${states})`
-    if (workers.length < this.#world.wanted.size || workers.some(({ app }) => app?.ready !== true))
-      return `workers are not ready (${states})`
-    // A worker that has not heard yet how its commit ended shows nothing of it.
-    if (workers.some(({ app }) => (app?.lag() ?? 0) > 0)) return `workers wait for their commits (${states})`
+    const ready = workers.length >= this.#world.wanted.size && workers.every(({ app }) => app?.ready === true)
+    if (!ready) return `workers are not ready (${states})`
+    if (workers.some(({ app }) => (app?.lag() ?? 0) > 0)) return 'workers have not heard how their commits ended'
     return judge.storesLevel(sight) ? undefined : 'stores are behind'
   }
 
