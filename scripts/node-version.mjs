@@ -20,7 +20,8 @@ export function fetchedNode() {
 }
 
 /**
- * How tidemark's own commands run Node, to hold less memory; NODE_OPTIONS and the environment do the same for programs that use the library.
+ * How tidemark's own commands run Node, to hold less memory; NODE_OPTIONS and the environment do most of it for programs that use the library
+ * (the flag of the collector is none of those that NODE_OPTIONS takes: it goes on the command line).
  * Young objects live for one commit, so a larger nursery than 16 MB only makes the process larger (measured: 50 MB more, CPU the same). One
  * thread collects the nursery for 5 % less CPU than several, which wait for each other. Two malloc arenas instead of one a thread and core save
  * 50 MB where LevelDB and buffers of changing sizes share them.

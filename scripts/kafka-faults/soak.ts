@@ -81,7 +81,8 @@ function grown(samples: readonly Sample[]): { readonly faulty: readonly string[]
 export const SOAK: readonly Check[] = [
   {
     name: 'soak',
-    about: 'an hour at 5,000 records a second, one of two workers killed every minute; memory of the other',
+    about:
+      'an hour under a feed of 5,000 records a second or what the machine gives, one of two workers killed every minute; memory of the other',
     times: 60,
     records: 60 * 60 * FEED_PER_SECOND,
     fixed: true,
