@@ -112,8 +112,7 @@ export class Broker {
         number,
         sequence,
       )
-      // What cannot be removed now is passed over by the next opening, and removed then.
-      for (const name of superseded) await fs.remove(`${journalFolder(folder)}/${name}`).catch(() => {})
+      await journal.clear(superseded)
       const broker = new Broker(options, lock, files, recovered, journal, health)
       // Positions of groups may lie behind control batches that the crash has cut off.
       for (const partition of broker.partitions.values()) await partition.flush()

@@ -47,6 +47,8 @@ export class Journal {
   private readonly state: LogState
   private current: JournalFile
   private older: JournalFile[] = []
+  /** Paths of files of earlier openings that could not be removed yet. */
+  private leftovers: string[] = []
   private size: number
   private sequence: number
   private applied: number
@@ -127,16 +129,33 @@ export class Journal {
     return place
   }
 
+  /**
+   * Removes what this opening has made superfluous, as far as the disk lets it. What stays goes before any file of this opening does: a reading
+   * begins at the last file that an opening began, and were that gone first, it would begin at what stayed.
+   */
+  async clear(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const path = `${this.options.folder}/${name}`
+      await this.options.fs.remove(path).catch(() => this.leftovers.push(path))
+    }
+  }
+
   /** Removes files before `number`. Whatever their records cover must survive a power cut by now, and so must file `number`. */
   async removeBefore(number: number): Promise<void> {
     const old = this.older.filter((file) => file.number < number)
     if (old.length === 0) return
     this.older = this.older.filter((file) => file.number >= number)
+    for (const path of this.leftovers) await this.remove(path)
+    this.leftovers = []
     for (const { file, path } of old) {
       await file.close()
-      await this.options.fs.remove(path).catch((error: unknown) => Promise.reject(diskError('remove', path, error)))
+      await this.remove(path)
     }
     this.folderChanged = true
+  }
+
+  private async remove(path: string): Promise<void> {
+    await this.options.fs.remove(path).catch((error: unknown) => Promise.reject(diskError('remove', path, error)))
   }
 
   /** Waits for what was submitted, then takes no more. */

@@ -283,6 +283,40 @@ describe('the journal', () => {
     await log.close()
   })
 
+  it('is read as it was last, also where a file that an opening had made superfluous could not be removed', async () => {
+    const disk = quickDisk()
+    const clock = manualClock()
+    const options = { clock, journalBytes: 1_024 }
+    let log = await open(disk, options)
+    await log.client().ensure([TOPIC])
+    let written = 0
+    const grow = async (): Promise<void> => {
+      const writer = await log.client().writer('w')
+      for (const until = written + 100; written < until; written++) {
+        await writer.append('a/0', values(`${written}`))
+        await writer.commit([])
+        if (written % 10 === 9) await clock.advance(1_000)
+      }
+      await writer.close()
+    }
+    await grow()
+    for (let round = 0; round < 3; round++) {
+      await log.close()
+      const before = journals(disk)
+      const failure = disk.faults.fail('remove', 1)
+      log = await open(disk, options)
+      expect(failure.happened).toBe(true)
+      expect(journals(disk)).toContain(before[0])
+      await grow()
+      expect(journals(disk)).not.toContain(before[0])
+      expect(await readValues(log.client(), 'a/0')).toEqual(Array.from({ length: written }, (_, i) => `${i}`))
+    }
+    disk.powerCut()
+    log = await open(disk, options)
+    expect(await readValues(log.client(), 'a/0')).toEqual(Array.from({ length: written }, (_, i) => `${i}`))
+    await log.close()
+  })
+
   it('that is damaged where the disk had confirmed it is refused by file and byte, not forgotten', async () => {
     const disk = quickDisk()
     const clock = manualClock()
