@@ -8,7 +8,7 @@
  * At least once there is no such decision, so the order itself must be safe: effects before marks. What others read is written before the
  * rows that say "this was done"; a crash in between repeats an effect and never loses one.
  */
-import { TidemarkError } from '../base/errors.ts'
+import { codeOf, TidemarkError } from '../base/errors.ts'
 import type { Clock, Failpoint } from '../ports/clock.ts'
 import { type GroupPositions, type Identity, type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
 import type { EncodedBatch } from '../ports/record-batch/index.ts'
@@ -31,7 +31,7 @@ export interface CommitRun {
   readonly app: string
   readonly durableStores: boolean
   readonly tasks: readonly TaskCommit[]
-  /** Where each task's changelog ends after this commit; filled by `sendChangelogs`. */
+  /** Where each task's changelog ends after this commit; filled when all of it has arrived. */
   readonly changelogEnds: Map<TaskCommit, number>
   /** Tasks whose disk failed after the log had decided: they are opened again, and restore brings what they lack. */
   readonly failed: Map<TaskCommit, TidemarkError>
@@ -48,13 +48,21 @@ export interface CommitRun {
 
 export type CommitStep = (run: CommitRun) => Promise<void>
 
-/** Facts for inboxes and sinks, rows for state topics, dead letters. A partition gets its batches in order. */
-export const sendOutputs: CommitStep = async (run) => {
+/** What was handed to the writer. Looked at or not, its failure is not left unheard: the writer is dead then, and says so when it is asked to decide. */
+interface Handed {
+  readonly arrived: Promise<void>
+}
+
+function handed(arrived: Promise<void>): Handed {
+  arrived.catch(() => {})
+  return { arrived }
+}
+
+async function handOutputs(run: CommitRun): Promise<Handed> {
   await run.failpoint.hit('commit.before-outputs')
   run.checkLease()
   const sends = run.tasks.flatMap(({ outputs }) => outputs.map(({ partition, batch }) => send(run, partition, batch)))
-  await Promise.all(sends)
-  await run.failpoint.hit('commit.after-outputs')
+  return handed(Promise.all(sends).then(() => run.failpoint.hit('commit.after-outputs')))
 }
 
 async function send(run: CommitRun, partition: string, batch: EncodedBatch): Promise<void> {
@@ -62,7 +70,7 @@ async function send(run: CommitRun, partition: string, batch: EncodedBatch): Pro
     await run.writer.append(partition, batch)
   } catch (error) {
     const topic = partition.slice(0, partition.lastIndexOf('/'))
-    if (!run.deadTopics.has(topic)) throw error
+    if (!run.deadTopics.has(topic) || OF_THE_WRITER.has(codeOf(error))) throw error
     // What cannot be processed and cannot be put aside either must not be passed over: nothing is dropped.
     throw new TidemarkError('DEAD_LETTER_FAILED', `dead letters cannot be written to ${partition}`, {
       detail: error instanceof Error ? error.message : String(error),
@@ -72,33 +80,45 @@ async function send(run: CommitRun, partition: string, batch: EncodedBatch): Pro
   }
 }
 
-/** Rows of all stores, effects first and marks after, and what the commit says of each task last. */
-export const sendChangelogs: CommitStep = async (run) => {
+/** Failures of a writer as a whole: they say nothing of the partition that something was on its way to. */
+const OF_THE_WRITER: ReadonlySet<string | undefined> = new Set(['WRITER_FENCED', 'COMMIT_REJECTED', 'COMMIT_ABORTED', 'LOG_CLOSED'])
+
+async function handChangelogs(run: CommitRun): Promise<Handed> {
   await run.failpoint.hit('commit.before-changelogs')
   run.checkLease()
-  await Promise.all(
-    run.tasks.map(async (task) => {
-      const { stage, partition } = task.task.parts
-      if (task.state === undefined || stage.changelog === undefined) return
-      const to = partitionName(stage.changelog, partition)
-      const ends = await Promise.all(task.state.changelog.map((batch) => run.writer.append(to, batch)))
-      run.changelogEnds.set(task, Math.max(...ends.map(({ next }) => next)))
-    }),
-  )
-  await run.failpoint.hit('commit.after-changelogs')
+  const sends = run.tasks.map(async (task) => {
+    const { stage, partition } = task.task.parts
+    if (task.state === undefined || stage.changelog === undefined) return
+    const to = partitionName(stage.changelog, partition)
+    const ends = await Promise.all(task.state.changelog.map((batch) => run.writer.append(to, batch)))
+    run.changelogEnds.set(task, Math.max(...ends.map(({ next }) => next)))
+  })
+  return handed(Promise.all(sends).then(() => run.failpoint.hit('commit.after-changelogs')))
 }
 
-/** Both at once: where the log decides, nothing of either is there before it has, so neither waits for the other's answer. */
-export const sendEverything: CommitStep = async (run) => {
-  await Promise.all([sendOutputs(run), sendChangelogs(run)])
-}
+/** Facts for inboxes and sinks, rows for state topics, dead letters. A partition gets its batches in order. */
+export const sendOutputs: CommitStep = async (run) => (await handOutputs(run)).arrived
 
-/** The log decides: everything sent and the positions it was made from, or nothing. */
+/** Rows of all stores, effects first and marks after, and what the commit says of each task last. */
+export const sendChangelogs: CommitStep = async (run) => (await handChangelogs(run)).arrived
+
+/** The log decides: everything handed to the writer and the positions it was made from, or nothing. */
 export const decide: CommitStep = async (run) => {
   await run.failpoint.hit('commit.before-decision')
   const outcome = await (run.writer as Writer).commit([positionsOf(run)])
   if (outcome.kind !== 'committed') throw outcome.error
   await run.failpoint.hit('commit.after-decision')
+}
+
+/**
+ * All of it at once, and the question for the decision right behind: where the log decides, nothing is there before it has, so nothing waits for
+ * another's answer, and the positions may travel beside the batches.
+ */
+export const sendAndDecide: CommitStep = async (run) => {
+  const parts = await Promise.all([handOutputs(run), handChangelogs(run)])
+  const [decided, ...arrived] = await Promise.allSettled([decide(run), ...parts.map((part) => part.arrived)])
+  // What failed on its way says more than the decision that came of it.
+  for (const each of [...arrived, decided]) if (each.status === 'rejected') throw each.reason
 }
 
 /** One atomic batch a task: its rows, and how far into its changelog they are. A disk that fails fails its task alone. */
@@ -156,7 +176,7 @@ export interface CommitProtocol {
 
 /** The order is the guarantee. The simulator runs other orders to see that it notices. */
 export const COMMIT: CommitProtocol = Object.freeze({
-  exactlyOnce: [sendEverything, decide, writeStores],
+  exactlyOnce: [sendAndDecide, writeStores],
   atLeastOnce: [sendOutputs, sendChangelogs, writeStores, commitPositions],
 })
 

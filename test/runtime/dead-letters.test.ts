@@ -1,6 +1,6 @@
 /** A dead letter holds the input of the step that failed, byte for byte, and says where, why, and by which program. */
 import { describe, expect, test } from 'vitest'
-import { text, topology } from '#tidemark'
+import { type Topology, text, topology } from '#tidemark'
 import { harness, type RawRecord } from '#tidemark/testing'
 import { TidemarkError } from '../../src/base/errors.ts'
 import { sha256Hex128 } from '../../src/base/sha256.ts'
@@ -244,35 +244,27 @@ test('the failure of one record costs no other: one poison key among a hundred, 
 })
 
 test('where the dead-letter topic cannot be written the worker stops, and loses nothing: it goes on when the topic takes letters again', async () => {
-  const plain = topology('stubborn', (flow) => {
-    flow
-      .stream('in', { key: text, value: Item }, { partitions: 1 })
-      .filter('sieve', ({ n }) => {
-        if (n === 2) throw new Error('no')
-        return true
-      })
-      .to('out-step', 'out')
-    return []
-  })
   const cluster = await Cluster.open()
   const refusing = (log: Log): Log => {
     const wrapped = Object.create(log) as Log
     ;(wrapped as { writer: Log['writer'] }).writer = async (id) => {
       const writer = await log.writer(id)
+      let dead: TidemarkError | undefined
       return {
         id: writer.id,
-        append: (partition, batch) =>
-          partition.startsWith('stubborn-sieve-g1-dead/')
-            ? Promise.reject(new TidemarkError('LOG_IO', 'the topic takes nothing'))
-            : writer.append(partition, batch),
-        commit: (positions) => writer.commit(positions),
+        append: (partition, batch) => {
+          if (!partition.startsWith('stubborn-sieve-g1-dead/')) return writer.append(partition, batch)
+          dead = new TidemarkError('LOG_IO', 'the topic takes nothing')
+          return Promise.reject(dead)
+        },
+        commit: async (positions) => (dead === undefined ? writer.commit(positions) : { kind: 'aborted', error: dead }),
         abort: () => writer.abort(),
         close: () => writer.close(),
       }
     }
     return wrapped
   }
-  const app = await cluster.start(plain, 'w', { over: refusing })
+  const app = await cluster.start(stubborn(), 'w', { over: refusing })
   await cluster.settle()
   await cluster.put('in', Item, [
     ['a', item(1)],
@@ -284,9 +276,60 @@ test('where the dead-letter topic cannot be written the worker stops, and loses 
   await expect(app.ended()).rejects.toMatchObject({ code: 'DEAD_LETTER_FAILED' })
   expect(await cluster.values('out', Item)).toEqual([])
   cluster.kill('w')
-  await cluster.start(plain, 'w')
+  await cluster.start(stubborn(), 'w')
   await cluster.settle()
   expect((await cluster.values('out', Item)).map(([, { n }]) => n)).toEqual([1, 3])
   expect((await cluster.values('stubborn-sieve-g1-dead', Item)).map(([, { n }]) => n)).toEqual([2])
   await cluster.close()
 })
+
+test('a worker that is fenced while a letter is on its way is fenced, and does not take the dead-letter topic for one that cannot be written', async () => {
+  const cluster = await Cluster.open()
+  let struck = false
+  const fencing = (log: Log): Log => {
+    const wrapped = Object.create(log) as Log
+    ;(wrapped as { writer: Log['writer'] }).writer = async (id) => {
+      const writer = await log.writer(id)
+      return {
+        id: writer.id,
+        append: async (partition, batch) => {
+          if (partition.startsWith('stubborn-sieve-g1-dead/') && !struck) {
+            struck = true
+            await (await log.writer(id)).close()
+          }
+          return writer.append(partition, batch)
+        },
+        commit: (positions) => writer.commit(positions),
+        abort: () => writer.abort(),
+        close: () => writer.close(),
+      }
+    }
+    return wrapped
+  }
+  const app = await cluster.start(stubborn(), 'w', { over: fencing })
+  await cluster.settle()
+  await cluster.put('in', Item, [
+    ['a', item(1)],
+    ['a', item(2)],
+  ])
+  await cluster.settle()
+  expect(struck).toBe(true)
+  expect(app.failure).toBe(undefined)
+  expect((await cluster.values('out', Item)).map(([, { n }]) => n)).toEqual([1])
+  expect((await cluster.values('stubborn-sieve-g1-dead', Item)).map(([, { n }]) => n)).toEqual([2])
+  await cluster.close()
+})
+
+/** A topology whose one step refuses every second item. */
+function stubborn(): Topology<readonly []> {
+  return topology('stubborn', (flow) => {
+    flow
+      .stream('in', { key: text, value: Item }, { partitions: 1 })
+      .filter('sieve', ({ n }) => {
+        if (n === 2) throw new Error('no')
+        return true
+      })
+      .to('out-step', 'out')
+    return []
+  })
+}

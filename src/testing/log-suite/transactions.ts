@@ -247,6 +247,40 @@ export function transactionTests(kit: Kit): void {
       expect(await kit.readValues(partition)).toEqual(['seen'])
       await writer.close()
     })
+
+    test('a commit that is asked for right behind its appends has them all, and their positions', async () => {
+      const topic = await kit.topic({ partitions: 2 })
+      const source = `${await kit.topic()}/0`
+      const group = kit.name('group')
+      const writer = await kit.log.writer(kit.name('writer'))
+      for (const round of [1, 2, 3]) {
+        const sent = ['a', 'b', 'c'].map((value, i) => writer.append(`${topic}/${i % 2}`, kit.values(`${value}${round}`)))
+        expect(await writer.commit([{ group, ...NOBODY, positions: new Map([[source, round]]) }])).toEqual({ kind: 'committed' })
+        await Promise.all(sent)
+      }
+      expect(await kit.readValues(`${topic}/0`)).toEqual(['a1', 'c1', 'a2', 'c2', 'a3', 'c3'])
+      expect(await kit.readValues(`${topic}/1`)).toEqual(['b1', 'b2', 'b3'])
+      expect(await settled(kit, group, source)).toBe(3)
+      await writer.close()
+    })
+
+    test('a commit that is asked for right behind an append that fails commits nothing, and no positions', async () => {
+      const partition = `${await kit.topic()}/0`
+      const source = `${await kit.topic()}/0`
+      const group = kit.name('group')
+      const writer = await kit.log.writer(kit.name('writer'))
+      const sent = [writer.append(partition, kit.values('never seen')), writer.append(`${kit.name('absent')}/0`, kit.values('a'))]
+      const outcome = writer.commit([{ group, ...NOBODY, positions: new Map([[source, 9]]) }])
+      expect((await Promise.allSettled(sent)).map(({ status }) => status).at(-1)).toBe('rejected')
+      expect((await outcome).kind).toBe('aborted')
+      await writer.close()
+      const next = await kit.log.writer(writer.id)
+      await next.append(partition, kit.values('seen'))
+      expect(await next.commit([{ group, ...NOBODY, positions: new Map([[source, 1]]) }])).toEqual({ kind: 'committed' })
+      expect(await kit.readValues(partition)).toEqual(['seen'])
+      expect(await settled(kit, group, source)).toBe(1)
+      await next.close()
+    })
   })
 
   describe('committed positions', () => {

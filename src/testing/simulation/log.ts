@@ -171,12 +171,28 @@ class Sender {
   readonly link: Link
   readonly lane = { at: 0 }
   dead: TidemarkError | undefined
+  readonly #unanswered = new Set<Promise<unknown>>()
 
   constructor(link: Link) {
     this.link = link
   }
 
-  async append(
+  /** Resolves when everything that was sent has been answered, or will not be. */
+  async drained(): Promise<void> {
+    await Promise.allSettled(this.#unanswered)
+  }
+
+  append(
+    writer: Writer | PlainWriter,
+    partition: PartitionName,
+    batch: EncodedBatch,
+  ): Promise<{ readonly base: number; readonly next: number }> {
+    const answer = this.#append(writer, partition, batch).finally(() => this.#unanswered.delete(answer))
+    this.#unanswered.add(answer)
+    return answer
+  }
+
+  async #append(
     writer: Writer | PlainWriter,
     partition: PartitionName,
     batch: EncodedBatch,
@@ -211,6 +227,7 @@ class RemoteWriter implements Writer {
   }
 
   async commit(positions: readonly GroupPositions[]): Promise<CommitOutcome> {
+    await this.#sender.drained()
     const { link, lane, dead } = this.#sender
     if (dead !== undefined) return { kind: 'aborted', error: dead }
     try {
