@@ -46,7 +46,7 @@ export interface StartOptions {
   readonly commitInterval?: Duration
   /** A commit is begun when about so many bytes wait for it. Default 32 MiB. */
   readonly commitBytes?: number
-  /** Keys that each task keeps in memory between commits. Default 2048. */
+  /** Keys that each task keeps in memory between commits. Default 3072. */
   readonly cacheKeys?: number
   /** What the embedded log forces to disk: every commit, once a second, or nothing. Default `interval`. */
   readonly fsync?: 'commit' | 'interval' | 'never'

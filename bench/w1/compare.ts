@@ -2,10 +2,10 @@
  * W1 on one broker, side by side: this project's program and a peer's, alternately, in one run, with the ratios.
  *
  *     node scripts/with-node.mjs bench/w1/compare.ts m1,m2,m4 [--repeats 3] [--n 1000000] [--keys 100000] [--systems tidemark,kafka-streams]
- *                                [--uniform] [--rate 2000] [--seconds 60] [--json FILE] [--workers 1]
+ *                                [--uniform] [--rate 2000] [--seconds 60] [--json FILE] [--workers 1] [--keep-broker]
  *
  * The broker, the generator, the observer and the verifier are those of the neutral benchmark kit, whose folder `W1_HOME` names; without it
- * there is nothing to compare with, and this program says so. What each measure is: the kit's specification. A run that does not verify is void:
+ * there is nothing to compare with, and this program says so. With `--keep-broker` the broker goes on for the next run, warm as it is. What each measure is: the kit's specification. A run that does not verify is void:
  * it is printed as such and takes part in no figure. Figures of different runs of this program must not be compared, machines differ by the hour.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
@@ -27,6 +27,7 @@ const { values, positionals } = parseArgs({
     workers: { type: 'string', default: '1' },
     args: { type: 'string', default: '' },
     json: { type: 'string' },
+    'keep-broker': { type: 'boolean', default: false },
   },
 })
 
@@ -142,7 +143,9 @@ for (const measure of (positionals[0] ?? 'm1').split(',')) {
   const run = MEASURES[measure]
   if (run === undefined) throw new Error(`there is no measure "${measure}"; there are ${Object.keys(MEASURES).join(', ')}`)
   for (let i = 0; i < Number(values.repeats); i++) {
-    for (const name of values.systems.split(',')) {
+    const systems = values.systems.split(',')
+    // The first of a pair meets a broker that has done less: it is not always the same one.
+    for (const name of i % 2 === 0 ? systems : systems.toReversed()) {
       const system = SYSTEMS[name]
       if (system === undefined) throw new Error(`there is no system "${name}"; there are ${Object.keys(SYSTEMS).join(', ')}`)
       for (const [what, verified, figures] of await run(system)) {
@@ -153,7 +156,7 @@ for (const measure of (positionals[0] ?? 'm1').split(',')) {
     }
   }
 }
-kit('broker', 'stop')
+if (!values['keep-broker']) kit('broker', 'stop')
 table()
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(outcomes, null, 2)}\n`)
 

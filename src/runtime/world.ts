@@ -50,7 +50,7 @@ export const DEFAULT_OPTIONS: RuntimeOptions = Object.freeze({
   membership: 'static',
   commitIntervalMs: 200,
   commitBytes: 32 * 1024 * 1024,
-  cacheKeys: 2_048,
+  cacheKeys: 3_072,
   bufferBytes: 1024 * 1024,
   fetchBytes: 2 * 1024 * 1024,
   turnRecords: 512,
