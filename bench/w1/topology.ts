@@ -70,6 +70,6 @@ export async function w1Schemas(): Promise<SchemaStore> {
 
 /** What passing a record costs: from the input to the output, no state, no value decoded. */
 export const copy: Topology<readonly []> = topology('w1', (flow) => {
-  flow.stream(IN, { key: text, value: OrderEvent }).to('copied', OUT)
+  flow.stream(IN, { key: text, value: OrderEvent }).to('copied', OUT, { cleanup: 'compact' })
   return []
 })

@@ -185,15 +185,23 @@ export class Stream<K, V, Facts extends string> {
     return Object.freeze({ name: step })
   }
   /** Writes every fact to a topic, in order. */
-  to(step: string, topic: string, options: StepOptions & { readonly partitions?: number } = {}): void {
+  to(step: string, topic: string, options: SinkOptions = {}): void {
     const { draft, from, shape, facts } = this.#tip
+    const { partitions, cleanup = 'delete' } = options
     draft.add(
       step,
-      { kind: 'sink', operator: 'to', from: [from], emits: shape, topic: checkedTopic(topic), partitions: options.partitions, reads: [] },
+      { kind: 'sink', operator: 'to', from: [from], emits: shape, topic: checkedTopic(topic), partitions, cleanup, reads: [] },
       options,
       facts,
     )
   }
+}
+
+export interface SinkOptions extends StepOptions {
+  /** Partitions of the topic where tidemark makes it. Default: those of what is written. */
+  readonly partitions?: number
+  /** Whether the topic keeps every record (`delete`), or the last of each key (`compact`). Default `delete`. */
+  readonly cleanup?: 'compact' | 'delete'
 }
 
 export interface SourceOptions extends StepOptions {

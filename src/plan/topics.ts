@@ -38,7 +38,7 @@ function topicsOfNode(app: string, node: Node, stage: StagePlan, facts: PlanFact
       name: node.topic,
       role: 'sink',
       partitions: facts.partitionsOf(node.topic) ?? node.partitions ?? stage.partitions,
-      cleanup: 'delete',
+      cleanup: node.cleanup,
       retentionMs: -1,
       step: node.id,
     })

@@ -246,6 +246,7 @@ export interface SinkNode extends Common {
   readonly kind: 'sink'
   readonly topic: string
   readonly partitions: number | undefined
+  readonly cleanup: 'compact' | 'delete'
 }
 
 export type Node = SourceNode | StepNode | KeyedNode | MergeNode | RepartitionNode | SinkNode

@@ -47,6 +47,20 @@ describe('a plan', () => {
     )
   })
 
+  test('keeps what is written to a topic whole, or only the last of each key, as its step says', () => {
+    const sinks = topology('sinks', (flow) => {
+      const stream = flow.stream('in', things, { partitions: 3 })
+      stream.to('all', 'history')
+      stream.to('last', 'state', { cleanup: 'compact', partitions: 2 })
+      return []
+    })
+    const topics = planOf(sinks.graph).topics.filter(({ role }) => role === 'sink')
+    expect(topics.map(({ name, cleanup, partitions }) => [name, cleanup, partitions])).toEqual([
+      ['history', 'delete', 3],
+      ['state', 'compact', 2],
+    ])
+  })
+
   test('takes partitions from topics that exist, and gives an inbox those of its widest source', () => {
     const two = topology('two', (flow) => {
       const both = flow.inbox('both', [flow.stream('one.in', things), flow.stream('two.in', things, { partitions: 2 })])
