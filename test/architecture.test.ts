@@ -32,7 +32,6 @@ const LAYERS: Readonly<Record<string, { readonly may: readonly string[]; readonl
 }
 /** Longer files, each with its reason. */
 const LONG: Readonly<Record<string, string>> = {
-  'runtime/worker.ts': 'one loop with its commits, its group and its failures: apart, each would need the private state of the others',
   'testing/disk.ts': 'one disk: its operations share what is durable and what is not',
   'testing/harness.ts': 'one face for tests, method by method',
   'testing/store-suite.ts': 'a list of promises',

@@ -1,6 +1,6 @@
 /** The commit of a task that no worker runs: of a rebuild, or of a record that is put back. Nobody waits for a restart here. */
 import type { Writer } from '../ports/log.ts'
-import { COMMIT, type CommitRun, runCommit } from './commit.ts'
+import { COMMIT, commitRun, runCommit } from './commit.ts'
 import { TaskStopped } from './failure.ts'
 import type { Stages } from './stages.ts'
 import type { TaskCommit } from './task.ts'
@@ -17,23 +17,7 @@ export function failing<T>(work: () => T): T {
 
 /** @throws TidemarkError what the log or the disk refused; then the task is to be closed */
 export async function commitAlone(stages: Stages, sealed: TaskCommit, writer: Writer, world: World): Promise<void> {
-  const run: CommitRun = {
-    log: world.log,
-    clock: world.clock,
-    failpoint: world.failpoint,
-    writer,
-    group: stages.group,
-    identity: undefined,
-    app: stages.plan.app,
-    durableStores: true,
-    tasks: [sealed],
-    changelogEnds: new Map(),
-    positionsSent: false,
-    failed: new Map(),
-    changelogIdOf: (topic) => stages.topicId(topic),
-    deadTopics: stages.deadTopics,
-    checkLease: () => {},
-  }
+  const run = commitRun(world, stages, { writer, identity: undefined, tasks: [sealed], durableStores: true, checkLease: () => {} })
   await runCommit(COMMIT.exactlyOnce, run)
   const failed = run.failed.get(sealed)
   if (failed !== undefined) throw failed

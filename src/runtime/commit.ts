@@ -16,7 +16,9 @@ import type { StoreBatch } from '../ports/store.ts'
 import { lastRecord } from './lineage.ts'
 import { encodeCheckpoint } from './meta.ts'
 import { CHK_KEY } from './rows.ts'
+import type { Stages } from './stages.ts'
 import type { TaskCommit } from './task.ts'
+import type { World } from './world.ts'
 
 /** What a commit of several tasks needs and gathers on its way. */
 export interface CommitRun {
@@ -44,6 +46,27 @@ export interface CommitRun {
    * itself refuses what a former owner sends; at least once, nothing else does.
    */
   readonly checkLease: () => void
+}
+
+/** What is the same in every commit, and nothing gathered yet. */
+export function commitRun(
+  { log, clock, failpoint }: World,
+  stages: Stages,
+  more: Pick<CommitRun, 'writer' | 'identity' | 'tasks' | 'durableStores' | 'checkLease'>,
+): CommitRun {
+  return {
+    log,
+    clock,
+    failpoint,
+    ...more,
+    group: stages.group,
+    app: stages.plan.app,
+    changelogEnds: new Map(),
+    failed: new Map(),
+    positionsSent: false,
+    changelogIdOf: (topic) => stages.topicId(topic),
+    deadTopics: stages.deadTopics,
+  }
 }
 
 export type CommitStep = (run: CommitRun) => Promise<void>

@@ -132,7 +132,7 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
       db,
       clock: world.clock,
       changelog,
-      checkpoint,
+      checkpoint: { ...checkpoint, next: firstUntaken(checkpoint, logStart) },
       until,
       signal,
       onProgress: ({ records, bytes, left }) => world.telemetry.event({ kind: 'restore', task, records, bytes, left }),
@@ -182,6 +182,14 @@ function whyUnfit(checkpoint: Checkpoint, now: { until: number; logStart: number
     return 'The disk slept so long that tombstones which it has not seen may be gone: deleted rows would come back.'
   }
   return undefined
+}
+
+/**
+ * Where to read on: right behind the last record that the disk has taken, not where it got to. What lay between was aborted when the disk passed
+ * it; a changelog that has lost records since, and went on, may have others there.
+ */
+function firstUntaken({ last, next }: Checkpoint, logStart: number): number {
+  return Math.min(next, last === undefined ? logStart : last.offset + 1)
 }
 
 /** @throws TidemarkError STORE_CORRUPT, POSITION_GAP when the disk was made from other records than the changelog has, or may have been */

@@ -297,6 +297,27 @@ describe('a disk that does not fit its changelog is dropped and restored, and co
     await run.close()
   })
 
+  test('but what it passed because it was aborted is read again: a log that lost records and went on may have others there', async () => {
+    const run = await filled()
+    const former = await disk(run, (entries) => entries.map((entry) => entry))
+    await run.put('in', Item, [['l', item(16, 'z')]])
+    const { next } = decodeCheckpoint((await disk(run, (entries) => entries.find(([key]) => key.equals(CHK_KEY)) as Entry))[1])
+    const begunWith = async (rows: readonly Entry[], change: { last?: undefined }): Promise<void> => {
+      await disk(run, async (entries, write) => {
+        for (const [key] of entries) await write(key, null)
+        for (const [key, value] of rows) await write(key, value)
+        const known = decodeCheckpoint((former.find(([key]) => key.equals(CHK_KEY)) as Entry)[1])
+        await write(CHK_KEY, encodeCheckpoint({ ...known, next, ...change }))
+      })
+      expect(await run.rows('sums')).toEqual({ ...RIGHT, l: { total: 18, notes: 'bz' } })
+    }
+    await begunWith(former, {})
+    // A disk that has taken no record at all, only passed some, is read from the beginning.
+    await begunWith([], { last: undefined })
+    expect(run.count('wipes')).toBe(0)
+    await run.close()
+  })
+
   test('but not because the process died, wherever that was: then it is read on from where it is', async () => {
     for (const crash of Object.values(CRASH)) {
       const run = await filled()
