@@ -80,6 +80,18 @@ export function parseLock(text: string, where: string): PlanLock {
   return lock as PlanLock
 }
 
+/** What was recorded, with its stores under the names that a later lock gives them: a renamed step keeps its state where the lock says so. */
+export function underNewNames(recorded: PlanLock, later: PlanLock | undefined): PlanLock {
+  const stores = { ...recorded.stores }
+  for (const [name, { was }] of Object.entries(later?.stores ?? {})) {
+    const store = was === undefined ? undefined : recorded.stores[was]
+    if (store === undefined || name in recorded.stores) continue
+    delete stores[was as string]
+    stores[name] = store
+  }
+  return { ...recorded, stores }
+}
+
 /** What a lock says to the planner. */
 export function factsOf(lock: PlanLock | undefined, partitionsOf: PlanFacts['partitionsOf'] = () => undefined): PlanFacts {
   return {
@@ -148,7 +160,7 @@ function compareStores(before: PlanLock, after: PlanLock, add: Add): void {
         add(
           'rebuild',
           `store "${name}" is gone`,
-          `If step "${name}" was renamed, its state is lost: write "was": "${name}" under the new name in the lock to keep it.`,
+          `If step "${name}" was renamed, its state is lost: write "was": "${name}" under the new name in the lock to keep it. Programs give the lock to start().`,
         )
       continue
     }

@@ -2,7 +2,7 @@
  * An application: a topology that runs. It makes the plan, sees that topics and codecs are in place, works in one worker, and answers reads.
  */
 import { codeOf, TidemarkError } from '../base/errors.ts'
-import { compareLocks, lockOf, lockText, type PlanLock } from '../plan/lock.ts'
+import { compareLocks, lockOf, lockText, type PlanLock, underNewNames } from '../plan/lock.ts'
 import { groupOf } from '../plan/naming.ts'
 import type { Plan, PlanFacts } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
@@ -195,7 +195,7 @@ export async function planAgainst(
   const plan = planOf(graph, facts)
   const next = lockOf(plan)
   if (decisions.plan !== undefined) {
-    const harmful = compareLocks(decisions.plan, next).filter(({ effect }) => effect !== 'safe')
+    const harmful = compareLocks(underNewNames(decisions.plan, lock), next).filter(({ effect }) => effect !== 'safe')
     if (harmful.length > 0) {
       throw new TidemarkError('PLAN_CHANGED', `the state of "${graph.name}" was made by another plan`, {
         detail: harmful.map(({ what }) => `- ${what}`).join('\n'),
