@@ -141,6 +141,7 @@ if (values.seed !== undefined) {
 } else {
   const from = numberOf(values.from, 'from')
   const seeds = numberOf(values.seeds, 'seeds')
+  if (seeds === 0) fail('--seeds is at least 1.')
   const began = performance.now()
   const until = began + (values.minutes === undefined ? Number.POSITIVE_INFINITY : numberOf(values.minutes, 'minutes') * 60_000)
   const total = { seeds: 0, violating: 0, crashes: 0, events: 0, simulatedMs: 0, looks: 0 }

@@ -35,7 +35,8 @@ export function freshnessOf(frontier: Frontier, question: FreshnessQuestion): Fr
   const { now, partition, facts, behindInbox, parked, restoring } = question
   if (restoring !== undefined) return { state: 'restoring', done: restoring }
   const heard = frontier.heardAt(partition)
-  if (heard === undefined) return { state: 'unknown', reason: 'its log has not been read yet' }
+  if (heard === undefined)
+    return { state: 'unknown', reason: 'its log is not read here: another worker has its task, or it is not open yet' }
   if (now - heard > SILENCE_MS) return { state: 'unknown', reason: 'its log has not answered for a while' }
   let worstAge = 0
   let worstOverrun = Number.NEGATIVE_INFINITY

@@ -43,7 +43,7 @@ describeUnless(await whyNotStarted(), 'a worker on Kafka', () => {
     ])
     const second = await worker('--instance', '0', '--dir', dir)
     second.signal('SIGINT')
-    expect((await second.ended()).out).toContain('It has left its group.')
+    expect((await second.ended()).out).toContain('It leaves its group for good.')
   })
 
   test('without a name leaves whenever it stops, and shares its folder with nobody', { timeout: 120_000 }, async () => {
@@ -53,6 +53,6 @@ describeUnless(await whyNotStarted(), 'a worker on Kafka', () => {
     const second = await tidemark('run', RETAIL, '--brokers', cluster.brokers.join(), '--dynamic', '--dir', dir)
     expect([second.code, second.err]).toEqual([75, expect.stringContaining('STORE_LOCKED: another worker has its state in')])
     first.signal('SIGTERM')
-    expect((await first.ended()).out).toContain('It has left its group.')
+    expect((await first.ended()).out).toContain('It leaves its group for good.')
   })
 })

@@ -230,7 +230,10 @@ describe('by itself', () => {
 
   test('a log that was never read is unknown, and one that does not answer any more as well', () => {
     const frontier = new Frontier(new Set(['in']))
-    expect(freshnessOf(frontier, { ...question, now: 1_000 })).toEqual({ state: 'unknown', reason: 'its log has not been read yet' })
+    expect(freshnessOf(frontier, { ...question, now: 1_000 })).toEqual({
+      state: 'unknown',
+      reason: 'its log is not read here: another worker has its task, or it is not open yet',
+    })
     const input = { parts: { partition: 'in/0', topic: 'in' }, position: 7, recordedAt: undefined }
     frontier.opened({ name: 't', inputs: [] } as never, { parts: { inputs: [input] } } as never)
     frontier.polled('in/0', { high: 7, at: 1_000 }, frontier.snapshot(1_000))

@@ -4,7 +4,17 @@
  */
 import { binary } from '../../src/base/bytes.ts'
 import { nativeCodecs } from '../../src/drivers/codecs/index.ts'
-import type { Fetched, GroupEvent, GroupPositions, Identity, Log, Membership, PartitionName, Positions, Writer } from '../../src/ports/log.ts'
+import type {
+  Fetched,
+  GroupEvent,
+  GroupPositions,
+  Identity,
+  Log,
+  Membership,
+  PartitionName,
+  Positions,
+  Writer,
+} from '../../src/ports/log.ts'
 import type { RecordBatch } from '../../src/ports/record-batch/index.ts'
 import type { StateDriver, StateId, TaskStore } from '../../src/ports/store.ts'
 import {

@@ -80,6 +80,7 @@ class Session {
   readonly #meter: Meter
   readonly #silence: Silence
   readonly #began: number
+  #idleUntil: number | undefined
   /** Where lines go: to stdout, unless that is for one JSON object. */
   readonly #words: Output
   readonly #screen: Screen | undefined
@@ -206,8 +207,11 @@ class Session {
   async #tellResumed(): Promise<void> {
     const { app } = this.#running as Running<readonly unknown[]>
     const { tasks, records } = this.#meter.resumed
-    if (this.#resumed !== undefined || tasks === 0 || !app.ready) return
-    const ms = Math.round(this.#shell.clock.mono() - this.#began)
+    if (this.#resumed !== undefined || !app.ready) return
+    const now = this.#shell.clock.mono()
+    if (tasks === 0) this.#idleUntil = now
+    if (tasks === 0) return
+    const ms = Math.round(now - (this.#idleUntil ?? this.#began))
     this.#resumed = `goes on from ${grouped(records)} committed records, restored ${grouped(this.#meter.of('restored'))} rows in ${grouped(ms)} ms`
     if (this.#screen === undefined) await this.#say(this.#resumed)
   }
@@ -295,10 +299,10 @@ class Session {
   #whereItGoesOn(): string {
     const feed = this.#feed
     const again = `The next start in ${this.#dir} goes on`
-    const group = this.#leaves ? 'It has left its group' : 'It is expected back: its tasks wait for it until its session ends'
+    const group = this.#leaves ? 'It leaves its group for good' : 'It is expected back: its tasks wait for it until its session ends'
     const rest = this.#options.kafka === undefined ? '' : ` ${group}.`
-    if (feed === undefined || this.#fed) return `stopped. ${again} where this one committed.${rest}`
-    return `stopped. ${again} at ${feed.done} of ${feed.total} of the feed, and where this one committed.${rest}`
+    const fed = feed === undefined || this.#fed ? '' : ` at ${feed.done} of ${feed.total} of the feed, and`
+    return `stopped. ${again}${fed} where this one committed.${rest}`
   }
 
   #figures(): Readonly<Record<string, unknown>> {

@@ -67,7 +67,7 @@ export function recreated(topic: string): TidemarkError {
 export function fencedError(id: string, error: number): TidemarkError {
   return new TidemarkError('WRITER_FENCED', `writer "${id}" was taken over`, {
     detail: `The broker answered ${kafkaError(error).name}: a newer holder of its transactional id was opened, or its transaction ran out of time.`,
-    hint: 'Two processes run under one instance name, or this one stood still for longer than the transaction timeout. Stop one of them, or let it go on.',
+    hint: 'Two processes run under one instance name, or two of them feed (--feed), or this one stood still for longer than the transaction timeout. Stop one of them, or let it go on.',
   })
 }
 

@@ -20,7 +20,7 @@ const HINTS: readonly (readonly [sign: RegExp, hint: string])[] = [
 /** LevelDB reports a file that its own records name, and that is gone, as a failure of the disk. Asking again will not bring it back. */
 const FILE_GONE = /(?:\.ldb|\.sst|MANIFEST-\d+): No such file or directory/
 
-const CORRUPT_HINT = 'Move the state aside with quarantine; it is restored from its changelog.'
+const CORRUPT_HINT = 'A worker moves the state aside and restores it from its changelog; "tidemark verify --repair" does it now.'
 
 /** The text of an error and of what caused it: abstract-level wraps the engine's error in one of its own. */
 function engineError(error: unknown): { code: string | undefined; text: string } {
