@@ -115,6 +115,31 @@ export interface ContractTerms<E extends Events, K> {
   readonly retention?: Duration | 'forever'
 }
 
+const TERMS: readonly (keyof ContractTerms<Events, unknown>)[] = [
+  'owner',
+  'meaning',
+  'version',
+  'topic',
+  'partitions',
+  'key',
+  'events',
+  'exchange',
+  'cleanup',
+  'sequence',
+  'envelope',
+  'sources',
+  'reasons',
+  'unknownEvents',
+  'retention',
+]
+
+/** @throws TidemarkError OPTION_INVALID when something is said that says nothing */
+export function refuseUnknown(given: object, known: readonly string[], of: string): void {
+  const unknown = Object.keys(given).find((key) => !known.includes(key))
+  if (unknown === undefined) return
+  throw new TidemarkError('OPTION_INVALID', `${of} has no option "${unknown}"`, { hint: `It has ${known.join(', ')}.` })
+}
+
 /**
  * Declares a contract.
  * @throws TidemarkError CONTRACT_INVALID, NAME_INVALID
@@ -132,7 +157,13 @@ export function contract<const Name extends string, E extends Events, K>(
     throw new TidemarkError('CONTRACT_INVALID', `contract "${name}" ${problem}`, { hint })
   }
   checkedName(name, 'contract')
+  refuseUnknown(terms, TERMS, `contract "${name}"`)
   const exchange = terms.exchange ?? 'events'
+  const sequence = terms.sequence ?? 'none'
+  const unknownEvents = terms.unknownEvents ?? 'dead-letter'
+  if (!['events', 'state'].includes(exchange)) refuse(`exchanges "${exchange}"`, 'It is "events" or "state".')
+  if (!['per key', 'none'].includes(sequence)) refuse(`has sequence "${sequence}"`, 'It is "per key" or "none".')
+  if (!['dead-letter', 'ignore'].includes(unknownEvents)) refuse(`has unknownEvents "${unknownEvents}"`, 'It is "dead-letter" or "ignore".')
   if (terms.key === undefined) refuse('has no key', 'Say what its facts are about: key: text, or key: compound("sku", "region").')
   if (!Number.isInteger(terms.version) || terms.version < 1) refuse(`has version ${terms.version}`, 'Versions of a meaning are 1, 2, 3.')
   if (exchange === 'events' && terms.cleanup === 'compact') {
@@ -169,11 +200,11 @@ export function contract<const Name extends string, E extends Events, K>(
     key: terms.key,
     events: Object.freeze({ ...terms.events }),
     exchange,
-    sequence: terms.sequence ?? 'none',
+    sequence,
     envelope: Object.freeze({ ...terms.envelope }),
     sources: Object.freeze([...(terms.sources ?? [`/${terms.owner.name}`])]),
     reasons: Object.freeze({ ...terms.reasons }) as Contract<Name, K, EventOf<E>>['reasons'],
-    unknownEvents: terms.unknownEvents ?? 'dead-letter',
+    unknownEvents,
     retentionMs: terms.retention === undefined || terms.retention === 'forever' ? -1 : durationMs(terms.retention, 'retention'),
     make: Object.freeze(make),
   })

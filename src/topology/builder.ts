@@ -3,7 +3,7 @@
  * frozen `Graph`. Operators add nodes through `Draft.add`; users meet the fluent face in `operators/stream.ts`.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { checkedName } from '../contract/contract.ts'
+import { checkedName, refuseUnknown } from '../contract/contract.ts'
 import type { From, Graph, Node, OnError, Shape } from './node.ts'
 
 /** A place in a graph that is being built: an output, and what flows there. */
@@ -30,6 +30,24 @@ export interface StepOptions {
   readonly onError?: OnError
 }
 
+/** What each operator lets be said besides that. Types are only stripped where a program runs, so a word that says nothing is refused here too. */
+const OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  source: ['step', 'noDedupe'],
+  stream: ['step', 'partitions', 'cleanup'],
+  translate: [],
+  dedupe: ['by', 'id', 'sequence', 'keep', 'reads'],
+  order: ['sequence', 'gap', 'reads'],
+  inbox: ['partitions'],
+  filter: ['reads'],
+  map: ['value', 'reads'],
+  flatMap: ['value', 'reads'],
+  keyBy: ['reads'],
+  branch: [],
+  project: ['row', 'fold', 'owner', 'decisions', 'windows', 'publish', 'revision', 'gate', 'identity', 'reads'],
+  process: ['rows', 'ranged', 'expires', 'passes', 'value', 'keeps', 'wall', 'rekeys', 'revision', 'run', 'wake', 'page'],
+  to: ['partitions', 'cleanup'],
+}
+
 export class Draft {
   readonly name: string
   readonly #nodes: Node[] = []
@@ -53,6 +71,7 @@ export class Draft {
         hint: 'A step keeps its state under its name, so every step needs its own.',
       })
     }
+    refuseUnknown(options, ['onError', ...(OPTIONS[node.operator] ?? [])], `step "${step}"`)
     const onError = checkedOnError(options.onError ?? this.#onError, step)
     const frozen = Object.freeze({ ...node, id: step, onError, reads: node.reads, passes: node.passes ?? false }) as Node
     this.#nodes.push(frozen)

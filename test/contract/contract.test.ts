@@ -117,6 +117,10 @@ test.each<[what: string, more: object, code: string]>([
   ['nobody who may speak', { sources: [] }, 'CONTRACT_INVALID'],
   ['a topic that is none', { topic: 'crm/x' }, 'NAME_INVALID'],
   ['a retention that is none', { retention: 'a while' }, 'OPTION_INVALID'],
+  ['a sequence that is none', { sequence: 'global' }, 'CONTRACT_INVALID'],
+  ['an exchange that is none', { exchange: 'commands' }, 'CONTRACT_INVALID'],
+  ['a fate of unknown events that is none', { unknownEvents: 'drop' }, 'CONTRACT_INVALID'],
+  ['a word that says nothing', { colour: 'red' }, 'OPTION_INVALID'],
 ])('a contract with %s is refused where it is written', (_what, more, code) => {
   expect(make(more)).toThrow(expect.objectContaining({ code }))
 })

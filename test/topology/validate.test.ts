@@ -34,6 +34,22 @@ test('an empty one is refused', () => {
   expect(build(() => {})).toThrow(expect.objectContaining({ code: 'TOPOLOGY_INVALID', message: 'topology "built" is empty' }))
 })
 
+test.each<[operator: string, define: (flow: Flow, options: object) => unknown]>([
+  ['source', (flow, options) => flow.source(preferences, options)],
+  ['stream', (flow, options) => flow.stream('in', { key: text, value: Item }, { step: 'here', ...options })],
+  ['filter', (flow, options) => items(flow).filter('here', () => true, options)],
+  ['map', (flow, options) => items(flow).map('here', (value) => value, options)],
+  ['dedupe', (flow, options) => items(flow).dedupe('here', { id: () => '', ...options })],
+  ['order', (flow, options) => items(flow).order('here', { sequence: ({ n }) => n, ...options })],
+  ['inbox', (flow, options) => flow.inbox('here', [items(flow)], options)],
+  ['to', (flow, options) => items(flow).to('here', 'out', { cleanup: 'compact', ...options })],
+])('a word that says nothing is refused where it is written, also where no compiler looks: %s', (_operator, define) => {
+  expect(build((flow) => define(flow, {}))).not.toThrow()
+  expect(build((flow) => define(flow, { colour: 'red' }))).toThrow(
+    expect.objectContaining({ code: 'OPTION_INVALID', message: expect.stringMatching(/^step ".*" has no option "colour"$/) }),
+  )
+})
+
 describe('names', () => {
   test.each(['', 'Upper', 'under_score', 'a/b', '-a', 'a-', 'ä', 'a b', '..', 'x'.repeat(101)])('a step named %j is refused', (name) => {
     expect(build((flow) => items(flow).to(name, 'out'))).toThrow(expect.objectContaining({ code: 'NAME_INVALID' }))

@@ -219,8 +219,8 @@ class Session {
   async #finish(): Promise<void> {
     const { app, access } = this.#running as Running<readonly unknown[]>
     this.#left = await leftOver(access.log, app.plan, this.#feed, this.#meter)
-    // Rows that other workers have are not here to be compared.
     if (this.#feed !== undefined && this.#alone) await this.#compare(this.#feed, this.#left.meant)
+    else if (this.#feed !== undefined) await this.#say('not compared with the feed: other workers have some of the rows')
     this.#applied = true
   }
 
