@@ -13,6 +13,7 @@ import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { NODE_FLAGS } from '../../scripts/node-version.mjs'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -34,6 +35,10 @@ const { values, positionals } = parseArgs({
 const home = process.env.W1_HOME ?? ''
 if (!existsSync(join(home, 'kit', 'kit'))) {
   console.error('W1_HOME must name the folder of the built benchmark kit: there is no broker and no peer to compare with otherwise.')
+  process.exit(2)
+}
+if (!NODE_FLAGS.every((flag) => process.execArgv.includes(flag))) {
+  console.error('Run it by scripts/with-node.mjs: without the flags of the project the figures are those of another program.')
   process.exit(2)
 }
 const ROOT = join(import.meta.dirname, '..', '..')
