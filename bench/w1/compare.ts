@@ -6,7 +6,8 @@
  *
  * The broker, the generator, the observer and the verifier are those of the neutral benchmark kit, whose folder `W1_HOME` names; without it
  * there is nothing to compare with, and this program says so. With `--keep-broker` the broker goes on for the next run, warm as it is. What each
- * measure is: the kit's specification. A run that does not verify is void: it is printed as such and takes part in no figure. Figures of different runs of this program must not be compared, machines differ by the hour.
+ * measure is: the kit's specification. A run that does not verify is void: it is printed as such and takes part in no figure. Figures of
+ * different runs of this program must not be compared, machines differ by the hour.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'

@@ -42,7 +42,8 @@ const FAILED_MS = 1_000
 /**
  * Requests to a broker leave at least this far apart while records come in a trickle, ms: the broker gathers meanwhile, where asking at once would
  * fetch them one by one. What comes after a silence is not held up, because the request for it left long before. At 2,000 records a second this
- * halves the requests and takes a fifth off the worker's processor time, and no time is lost where a commit takes longer anyway.
+ * leaves a third of the requests and takes a tenth off the worker's processor time (bench/w1/compare.ts m3), and no time is lost where a commit
+ * takes longer anyway.
  */
 const GATHER_MS = 10
 /** An answer with fewer bytes is part of a trickle. */
