@@ -113,7 +113,7 @@ export class Ear {
 
   #plainWriter(writer: PlainWriter): PlainWriter {
     return {
-      append: (partition, batch) => this.#call(writer.append(partition, batch)),
+      append: (partition, batch, guard) => this.#call(writer.append(partition, batch, guard)),
       close: () => writer.close(),
     }
   }

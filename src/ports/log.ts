@@ -185,8 +185,10 @@ export interface Writer {
   /**
    * Adds a batch to a partition, after every batch appended to it before. The driver stamps it; the same bytes are sent again when an
    * answer is lost. Rejects when it could not be written: the writer is dead then, as after a failed commit.
+   * `guard` is asked each time right before the batch is sent, also before it is sent again: when it throws, the append rejects with that, and
+   * nothing more of it is sent. What is on its way by then may still arrive.
    */
-  append(partition: PartitionName, batch: EncodedBatch): Promise<{ readonly base: number; readonly next: number }>
+  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<{ readonly base: number; readonly next: number }>
   /** Makes all appends since the last commit visible together with the positions, or none of them. */
   commit(positions: readonly GroupPositions[]): Promise<CommitOutcome>
   /** Hides all appends since the last commit for ever. */
@@ -194,9 +196,13 @@ export interface Writer {
   close(): Promise<void>
 }
 
-/** A producer without transactions: what is appended is visible when `append` resolves. For at-least-once. */
+/**
+ * A producer without transactions: what is appended is visible when `append` resolves. For at-least-once. Nothing fences it: only the guard keeps
+ * one that has lost its place from writing what its successor owns.
+ */
 export interface PlainWriter {
-  append(partition: PartitionName, batch: EncodedBatch): Promise<{ readonly base: number; readonly next: number }>
+  /** As that of a `Writer`, but that the writer lives on when it fails. */
+  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<{ readonly base: number; readonly next: number }>
   close(): Promise<void>
 }
 

@@ -90,7 +90,7 @@ async function handOutputs(run: CommitRun): Promise<Handed> {
 
 async function send(run: CommitRun, partition: string, batch: EncodedBatch): Promise<void> {
   try {
-    await run.writer.append(partition, batch)
+    await run.writer.append(partition, batch, run.checkLease)
   } catch (error) {
     const topic = partition.slice(0, partition.lastIndexOf('/'))
     if (!run.deadTopics.has(topic) || OF_THE_WRITER.has(codeOf(error))) throw error
@@ -113,7 +113,7 @@ async function handChangelogs(run: CommitRun): Promise<Handed> {
     const { stage, partition } = task.task.parts
     if (task.state === undefined || stage.changelog === undefined) return
     const to = partitionName(stage.changelog, partition)
-    const ends = await Promise.all(task.state.changelog.map((batch) => run.writer.append(to, batch)))
+    const ends = await Promise.all(task.state.changelog.map((batch) => run.writer.append(to, batch, run.checkLease)))
     run.changelogEnds.set(task, Math.max(...ends.map(({ next }) => next)))
   })
   return handed(Promise.all(sends).then(() => run.failpoint.hit('commit.after-changelogs')))

@@ -28,7 +28,7 @@ import { KafkaGround } from './simulation/kafka.ts'
 import { type Death, Mishaps } from './simulation/mishaps.ts'
 import type { Oracle } from './simulation/oracle.ts'
 import { Owner, Scheduler, virtualClock } from './simulation/scheduler.ts'
-import { type Settings, settingsOf } from './simulation/settings.ts'
+import { NEVER_ON_KAFKA, type Settings, settingsOf } from './simulation/settings.ts'
 import { described } from './simulation/telling.ts'
 import { type Sight, Watch } from './simulation/watch.ts'
 import { type Bug, World } from './simulation/world.ts'
@@ -126,8 +126,8 @@ class Simulation {
     this.#topology = topology
     this.#options = options
     this.#kinds = onKafka ? KAFKA_FAULT_KINDS : FAULT_KINDS
-    this.#faults = new Faults(seed, options.faults, this.#kinds)
     this.#settings = settingsOf(seed, { ...(onKafka ? { guarantee: 'exactly-once' } : {}), ...options.settings })
+    this.#faults = new Faults(seed, options.faults, this.#kinds, onKafka ? NEVER_ON_KAFKA[this.#settings.guarantee] : [])
     this.#looks = streamOf(seed, 'looks')
     this.#scheduler = new Scheduler({ onEvent: (events) => this.#onEvent(events), ...(trace === undefined ? {} : { trace }) })
     this.#world = new World({

@@ -12,8 +12,8 @@ import { CASES, caseOf } from './topologies/index.ts'
 
 const SEEDS = Number(process.env.TIDEMARK_SIM_SEEDS ?? 1_000)
 const FROM = Number(process.env.TIDEMARK_SIM_FROM ?? 1)
-/** Of so many seeds, one runs on Kafka as well. */
-const KAFKA_SHARE = 1 / 8
+/** Of so many seeds, one runs on Kafka as well; at least once, where the embedded log has drawn it for every third. */
+const KAFKA_SHARE = { 'exactly-once': 1 / 8, 'at-least-once': 1 / 16 } as const
 /** So many seeds that violate are told of; one takes seconds to shrink. */
 const TOLD_MAX = 2
 /** Time for the seeds of one topology where a machine is slow; it decides nothing else. */
@@ -51,18 +51,26 @@ function seedsOf(simulated: Case, seeds: number): readonly number[] {
   return Array.from({ length: seeds }, (_, i) => FROM + i).filter((seed) => caseOf(seed) === simulated)
 }
 
-/** Registers the test of one topology under its seeds; those that have failed before come first. On Kafka seeds are fewer: each takes longer. */
-export function holdsUnderItsSeeds(simulated: Case, log: NonNullable<SimulateOptions['log']> = 'embedded'): void {
-  const where = log === 'kafka' ? ' on a simulated Kafka' : ''
+/** Registers the test of one topology under its seeds; those that have failed before come first. */
+export function holdsUnderItsSeeds(simulated: Case): void {
+  register(simulated, '', SEEDS, { log: 'embedded' })
+}
+
+/** The same on Kafka, where seeds are fewer: each takes longer. */
+export function holdsOnKafka(simulated: Case, guarantee: Settings['guarantee']): void {
+  const of = guarantee === 'exactly-once' ? { log: 'kafka' as const } : { log: 'kafka' as const, settings: { guarantee } }
+  register(simulated, ` on a simulated Kafka, ${guarantee},`, Math.ceil(SEEDS * KAFKA_SHARE[guarantee]), of)
+}
+
+function register(simulated: Case, where: string, count: number, of: Given & { readonly log: Kept['log'] }): void {
   test(`whatever fails, ${simulated.name}${where} keeps what is promised: ${simulated.about}`, { timeout: PATIENCE_MS }, async () => {
     const complaints: string[] = []
     let looks = 0
     let crashes = 0
     const again: readonly (Given & { readonly seed: number })[] = kept().filter(
-      (each) => each.topology === simulated.name && each.log === log,
+      (each) => each.topology === simulated.name && each.log === of.log && each.settings?.guarantee === of.settings?.guarantee,
     )
-    const seeds = seedsOf(simulated, log === 'kafka' ? Math.ceil(SEEDS * KAFKA_SHARE) : SEEDS)
-    for (const { seed, ...given } of [...again, ...seeds.map((each) => ({ seed: each, log }))]) {
+    for (const { seed, ...given } of [...again, ...seedsOf(simulated, count).map((each) => ({ seed: each, ...of }))]) {
       const outcome = await simulateCase(simulated, seed, given)
       looks += outcome.looks
       crashes += outcome.crashes

@@ -109,12 +109,13 @@ export class EmbeddedWriter implements Writer {
   }
 
   /** Not `async`: batches get their offsets in the order of the calls. */
-  append(name: PartitionName, batch: EncodedBatch): Promise<Appended> {
+  append(name: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
     const { appends, session } = this
     const { transactions, codecs } = appends.options
     const refusal = this.closed ? closedError('the writer') : transactions.refusal(session)
     if (refusal !== undefined) return Promise.reject(refusal)
     try {
+      guard?.()
       const partition = appends.partition(name)
       appends.check(partition, batch)
       const baseSequence = this.sequences.take(partition, batch.count)
@@ -160,10 +161,11 @@ export class EmbeddedPlainWriter implements PlainWriter {
     this.onClose = onClose
   }
 
-  append(name: PartitionName, batch: EncodedBatch): Promise<Appended> {
+  append(name: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
     if (this.closed) return Promise.reject(closedError('the writer'))
     const { appends, producerId } = this
     try {
+      guard?.()
       const partition = appends.partition(name)
       appends.check(partition, batch)
       const baseSequence = this.sequences.take(partition, batch.count)

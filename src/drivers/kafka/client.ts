@@ -24,7 +24,8 @@ import { fenceWriters } from './fence.ts'
 import { KafkaMembership } from './group.ts'
 import { hangingTransactions } from './hanging.ts'
 import { offsetsAt, trim } from './offsets.ts'
-import { commitPositions, committedPositions } from './positions.ts'
+import { PositionCommits } from './position-commits.ts'
+import { committedPositions } from './positions.ts'
 import { KafkaReader } from './reader.ts'
 import { describeTopics, ensureTopics } from './topics.ts'
 import { KafkaPlainWriter, KafkaWriter } from './writer.ts'
@@ -76,6 +77,7 @@ export class KafkaClient implements Log {
   private readonly memberships = new Set<Membership>()
   private readonly open = new Set<Closing>()
   private readonly endings = new Endings()
+  private readonly positionCommits: PositionCommits
   /** Sockets of readers that are closed, for the next one. */
   private readonly idle: Purpose[] = []
   private purposes = 0
@@ -84,6 +86,7 @@ export class KafkaClient implements Log {
   constructor(options: ClientOptions) {
     this.options = options
     this.cluster = options.cluster
+    this.positionCommits = new PositionCommits(options.cluster, options.cluster.clock)
   }
 
   async describe(names?: readonly string[]): Promise<TopicDescription[]> {
@@ -164,7 +167,7 @@ export class KafkaClient implements Log {
 
   async commitPositions(positions: GroupPositions): Promise<void> {
     this.live()
-    await commitPositions(this.cluster, positions)
+    await this.positionCommits.commit(positions)
   }
 
   async trim(partition: PartitionName, before: number): Promise<void> {
@@ -180,6 +183,7 @@ export class KafkaClient implements Log {
   private async end(): Promise<void> {
     for (const membership of this.memberships) await membership.leave({ keep: false })
     await Promise.all([...this.open].map((each) => each.close()))
+    this.positionCommits.close()
     this.cluster.close()
   }
 

@@ -13,7 +13,7 @@ import { type PartitionName, topicPartition } from '../../ports/log.ts'
 import type { Cluster } from './cluster.ts'
 import { unreachable } from './failures.ts'
 import { type Coordinated, coordinatedOf, type OpenTransaction, openTransactions } from './hanging.ts'
-import type { Session } from './producer.ts'
+import type { Session } from './producer-track.ts'
 import type { Transactions } from './transactions.ts'
 
 /** Transactions of a writer whose end is remembered: what hangs was found soon, or long ago. */

@@ -47,8 +47,15 @@ export async function committedPositions(
   return positions
 }
 
-/** @throws TidemarkError COMMIT_REJECTED, NOT_AUTHORIZED, BROKER_UNREACHABLE, BROKER_ERROR */
-export async function commitPositions(cluster: Cluster, { group, identity, positions }: GroupPositions): Promise<void> {
+/**
+ * `onLost` is called when an answer was lost, so that the request may still come into effect, also after this has ended.
+ * @throws TidemarkError COMMIT_REJECTED, NOT_AUTHORIZED, BROKER_UNREACHABLE, BROKER_ERROR
+ */
+export async function commitPositions(
+  cluster: Cluster,
+  { group, identity, positions }: GroupPositions,
+  onLost?: () => void,
+): Promise<void> {
   if (positions.size === 0) return
   const answer = await cluster
     .askCoordinator(GROUP, group, {
@@ -63,6 +70,7 @@ export async function commitPositions(cluster: Cluster, { group, identity, posit
       errorOf: ({ topics }) => firstError(topics),
       // The same positions once more change nothing: whoever may commit them now owned them before.
       again: true,
+      ...(onLost === undefined ? {} : { onLost }),
     })
     .catch((error: unknown) => Promise.reject(asUnreachable(`commit positions of group "${group}"`, error)))
   const error = firstError(answer.topics)

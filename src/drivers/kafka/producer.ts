@@ -7,24 +7,14 @@
  * answered, and then sends what is not acknowledged again, in order. Everything else ends the track.
  */
 import { messageOf, TidemarkError } from '../../base/errors.ts'
-import { type PartitionName, topicPartition } from '../../ports/log.ts'
+import type { PartitionName } from '../../ports/log.ts'
 import { type Codecs, type EncodedBatch, stampBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
 import { brokerError, isMoved, LinkLost, unreachable } from './failures.ts'
+import { type Appended, isFull, newTrack, type Outgoing, type Session, type Track } from './producer-track.ts'
 import { isRetriable, refusal } from './refusals.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { type ProducePartition, produce } from './wire/produce.ts'
-
-export interface Appended {
-  readonly base: number
-  readonly next: number
-}
-
-/** As whom batches are sent. */
-export interface Session {
-  readonly producerId: number
-  readonly producerEpoch: number
-}
 
 export interface ProducerOptions {
   readonly cluster: Cluster
@@ -45,47 +35,6 @@ export interface ProducerOptions {
   readonly onFailed?: (error: TidemarkError) => void
 }
 
-interface Outgoing {
-  readonly batch: EncodedBatch
-  readonly resolve: (appended: Appended) => void
-  readonly reject: (error: unknown) => void
-  stamped: boolean
-  onWire: boolean
-}
-
-interface Track {
-  readonly name: PartitionName
-  readonly topic: string
-  readonly partition: number
-  session: Session | undefined
-  /** The sequence of the next record that is stamped. */
-  sequence: number
-  introduced: boolean
-  /** Something was sent in this transaction. */
-  begun: boolean
-  /** How much the cluster had lost when the partition was admitted. */
-  admittedAt: number
-  /** Not acknowledged, in order. */
-  readonly pending: Outgoing[]
-  onWire: number
-  /** Something failed: nothing is sent before everything was answered, and `notBefore`. */
-  recovering: boolean
-  /** Something is asked for that must be known before anything can be sent. */
-  preparing: boolean
-  failures: number
-  failingSince: number
-  /** Somebody else may lead it by now. */
-  moved: boolean
-  /** The producer id of the batch that was acknowledged last: the partition knows it, and with it where its sequences go on. */
-  knownAs: number
-}
-
-const IN_FLIGHT_MAX = 5
-/**
- * A partition that has never heard of a producer takes any of its batches as the first one. When the very first is refused for a moment, as
- * happens on a topic that was just made, the second would be taken before it: so it waits until the first is acknowledged.
- */
-const IN_FLIGHT_FIRST = 1
 /** Bytes of one request; a batch that is larger goes alone. */
 const REQUEST_BYTES_MAX = 8 * 1024 * 1024
 /** How long a batch may take to be acknowledged, tries included, ms. */
@@ -105,10 +54,11 @@ export class Producer {
     this.options = options
   }
 
-  append(name: PartitionName, batch: EncodedBatch): Promise<Appended> {
+  /** `guard` is asked each time before the batch is sent: when it throws, the partition fails with that. */
+  append(name: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
     if (this.failure !== undefined) return Promise.reject(this.failure)
     return new Promise((resolve, reject) => {
-      this.track(name).pending.push({ batch, resolve, reject, stamped: false, onWire: false })
+      this.track(name).pending.push({ batch, guard, resolve, reject, stamped: false, onWire: false })
       this.schedule()
     })
   }
@@ -153,19 +103,7 @@ export class Producer {
   private track(name: PartitionName): Track {
     let track = this.tracks.get(name)
     if (track === undefined) {
-      const { topic, partition } = topicPartition(name)
-      const fresh = {
-        begun: false,
-        admittedAt: -1,
-        onWire: 0,
-        recovering: false,
-        preparing: false,
-        failures: 0,
-        failingSince: 0,
-        moved: false,
-        knownAs: -1,
-      }
-      track = { name, topic, partition, session: undefined, sequence: 0, introduced: false, pending: [], ...fresh }
+      track = newTrack(name)
       this.tracks.set(name, track)
     }
     return track
@@ -204,7 +142,7 @@ export class Producer {
       for (const track of round) {
         if (isFull(track)) continue
         const out = track.pending.find(({ onWire }) => !onWire)
-        if (out === undefined) continue
+        if (out === undefined || this.forbidden(track, out)) continue
         const node = this.node(track) as number
         const size = (bytes.get(node) ?? 0) + out.batch.bytes.length
         more.push(track)
@@ -216,6 +154,17 @@ export class Producer {
       }
       for (const [node, of] of byNode) void this.send(node, of)
       round = more
+    }
+  }
+
+  private forbidden(track: Track, { guard }: Outgoing): boolean {
+    try {
+      guard?.()
+      return false
+    } catch (error) {
+      this.fail(track, asTidemark(error, track))
+      this.settle()
+      return true
     }
   }
 
@@ -380,10 +329,6 @@ export class Producer {
   private reject(track: Track, error: TidemarkError): void {
     for (const { reject } of track.pending.splice(0)) reject(error)
   }
-}
-
-function isFull({ onWire, session, knownAs }: Track): boolean {
-  return onWire >= (session?.producerId === knownAs ? IN_FLIGHT_MAX : IN_FLIGHT_FIRST)
 }
 
 function asTidemark(error: unknown, track: Track): TidemarkError {

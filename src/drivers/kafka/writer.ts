@@ -8,7 +8,8 @@ import type { Codecs, EncodedBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
 import type { Endings } from './endings.ts'
 import { brokerError, closedError, missingRight } from './failures.ts'
-import { type Appended, Producer, type Session } from './producer.ts'
+import { Producer } from './producer.ts'
+import type { Appended, Session } from './producer-track.ts'
 import { answerMsOf, openSession, Transactions } from './transactions.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { initProducerId } from './wire/init-producer-id.ts'
@@ -74,12 +75,12 @@ export class KafkaWriter implements Writer {
   }
 
   /** Not `async`: batches of a partition are sent in the order of the calls. */
-  append(partition: PartitionName, batch: EncodedBatch): Promise<Appended> {
+  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
     if (this.closed) return Promise.reject(closedError('the writer'))
     if (this.death !== undefined) return Promise.reject(this.death.error)
     if (this.ending) return Promise.reject(new TypeError('a transaction that is being ended takes no more'))
     this.open = true
-    return this.producer.append(partition, batch)
+    return this.producer.append(partition, batch, guard)
   }
 
   async commit(positions: readonly GroupPositions[]): Promise<CommitOutcome> {
@@ -224,8 +225,8 @@ export class KafkaPlainWriter implements PlainWriter {
     return new KafkaPlainWriter(options, await plainSession(options.cluster))
   }
 
-  append(partition: PartitionName, batch: EncodedBatch): Promise<Appended> {
-    return this.closed ? Promise.reject(closedError('the writer')) : this.producer.append(partition, batch)
+  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
+    return this.closed ? Promise.reject(closedError('the writer')) : this.producer.append(partition, batch, guard)
   }
 
   async close(): Promise<void> {

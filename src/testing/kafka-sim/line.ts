@@ -17,6 +17,9 @@ export interface Weather {
   /** How much later the late come, ms. */
   lateMs(): number
   fate(api: string): Fate
+  /** A request that is on its way for longer than this, ms, or whose sender is gone, never arrives. Default: it arrives, however late. */
+  readonly lostMs?: number
+  readonly gone?: () => boolean
   /** Called when a request has been served that was late. */
   onLate?(): void
 }
@@ -152,7 +155,8 @@ class SimulatedLine implements Line {
         },
       })
       const fate = weather.fate(apiName)
-      leave(this.#site, apiName, () => this.#travel({ frame, request, fate }))
+      const sentAt = this.#brokers.timeline.now
+      leave(this.#site, apiName, () => this.#travel({ frame, request, fate }, sentAt))
     })
   }
 
@@ -166,7 +170,7 @@ class SimulatedLine implements Line {
     this.#waiting.clear()
   }
 
-  #travel(arrived: Arrived): void {
+  #travel(arrived: Arrived, sentAt: number): void {
     if (this.#severed) return
     const { fate, request } = arrived
     const { weather } = this.#site
@@ -177,7 +181,13 @@ class SimulatedLine implements Line {
     }
     const late = fate === 'slow' || fate === 'late' ? weather.lateMs() : 0
     this.#arriveAt = Math.max(this.#arriveAt, timeline.now + weather.legMs() + late)
+    const { lostMs } = weather
+    if (lostMs !== undefined && this.#arriveAt - sentAt > lostMs) {
+      this.#reset('the connection was reset')
+      return
+    }
     timeline.after(this.#arriveAt - timeline.now, `${request.apiName} arrives`, () => {
+      if (lostMs !== undefined && weather.gone?.() === true) return
       if (this.#brokers.life(this.#node) !== this.#life) return
       this.#inbox.push(arrived)
       void this.#serve()

@@ -1,4 +1,5 @@
 /** Topics, records, positions and reading: what holds without transactions and groups. */
+import { TidemarkError } from '../../base/errors.ts'
 import { nodeClock } from '../../drivers/node/index.ts'
 import type { Compression } from '../../ports/record-batch/index.ts'
 import { batchesOf, codeFrom, describe, expect, it, type Kit, recordsOf, TIME } from './kit.ts'
@@ -35,6 +36,26 @@ export function recordTests(kit: Kit): void {
   })
 
   describe('records', () => {
+    it('of an append whose guard refuses are not written, with and without transactions, and the append says why', async () => {
+      const partition = `${await kit.topic()}/0`
+      const lost = (): never => {
+        throw new TidemarkError('MEMBER_LOST', 'the place is lost')
+      }
+      let asked = 0
+      const plain = await kit.log.plainWriter()
+      await plain.append(partition, kit.values('before'), () => {
+        asked++
+      })
+      expect(asked).toBe(1)
+      expect(await codeFrom(plain.append(partition, kit.values('never'), lost))).toBe('MEMBER_LOST')
+      await plain.append(partition, kit.values('after'))
+      await plain.close()
+      const writer = await kit.log.writer(kit.name('writer'))
+      expect(await codeFrom(writer.append(partition, kit.values('never'), lost))).toBe('MEMBER_LOST')
+      await writer.close()
+      expect(await kit.readValues(partition)).toEqual(['before', 'after'])
+    })
+
     it('come back as they were appended: null keys and values, headers, timestamps', async () => {
       const partition = `${await kit.topic()}/0`
       const headers = [

@@ -111,15 +111,21 @@ export class Faults {
   /**
    * @param only the kinds to have; undefined for those that the seed draws
    * @param all the kinds to draw from
+   * @param never kinds that are not had although they may be drawn
    */
-  constructor(seed: number, only: readonly FaultKind[] | undefined, all: readonly FaultKind[] = FAULT_KINDS) {
+  constructor(
+    seed: number,
+    only: readonly FaultKind[] | undefined,
+    all: readonly FaultKind[] = FAULT_KINDS,
+    never: readonly FaultKind[] = [],
+  ) {
     const draw = streamOf(seed, 'kinds')
     const kinds = new Set<FaultKind>()
     // Every stream is drawn from whether it is used or not, so that leaving out one kind leaves the others as they were.
     for (const kind of all) {
       const on = draw.unit() < SHARE_ON
       const rate = USUAL[kind] * 2 ** (draw.unit() * 4 - 2)
-      if (only === undefined ? on : only.includes(kind)) kinds.add(kind)
+      if (only === undefined ? on && !never.includes(kind) : only.includes(kind)) kinds.add(kind)
       this.#rates.set(kind, rate)
       this.#streams.set(kind, streamOf(seed, kind))
     }

@@ -111,6 +111,8 @@ export class KafkaGround implements Ground {
     const { faults, settings } = this.#world.parts
     const strikes = (kind: FaultKind): boolean => faults.strikes(kind, settings.requestFaults)
     return {
+      // As on the embedded log: at least once, only time keeps a former owner's request from the changelog of the next one.
+      ...(settings.guarantee === 'at-least-once' ? { lostMs: settings.sessionMs / 4, gone: () => program.dead } : {}),
       legMs: () => around(this.#legs, settings.legMs),
       // Late enough to come among others, or late enough that everybody has given up.
       lateMs: () => around(this.#world.chance, this.#world.chance.unit() < 0.5 ? LATE_MS.overtaken : LATE_MS.request),

@@ -1,5 +1,5 @@
 /** What differs from seed to seed about how the application and the log run: above all limits so small that rare branches are common. */
-import { oneOf, streamOf } from './faults.ts'
+import { type FaultKind, oneOf, streamOf } from './faults.ts'
 
 export interface Settings {
   readonly guarantee: 'exactly-once' | 'at-least-once'
@@ -32,6 +32,15 @@ export interface Settings {
   readonly requestFaults: number
   /** On Kafka: how long a request or an answer is on its way, on average, ms. Where that is long, everything meets everything. */
   readonly legMs: number
+}
+
+/**
+ * What is not promised on Kafka. At least once nothing fences a writer: a second process under the name of one that lives has its place at once,
+ * without the time in which the first would find out. Who runs them sees to it that there is one, as a StatefulSet does.
+ */
+export const NEVER_ON_KAFKA: Readonly<Record<Settings['guarantee'], readonly FaultKind[]>> = {
+  'exactly-once': [],
+  'at-least-once': ['worker-doubled'],
 }
 
 const MIB = 1024 * 1024
