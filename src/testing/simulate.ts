@@ -280,10 +280,9 @@ class Simulation {
       return
     }
     this.#mishaps.over()
-    const client = this.#seen as Log
     let judged = false
     void this.#at(this.#observer, 'the end', async () => ({
-      sight: await (this.#watch as Watch).see(client, this.#world.stores, this.#world.life?.hosted?.hides),
+      sight: await (this.#watch as Watch).see(this.#seen as Log, this.#world.stores, this.#world.life?.hosted?.hides),
       views: await this.#views(),
     })).then(({ sight, views }) => {
       this.#judge?.end(sight, views)
@@ -309,6 +308,7 @@ class Simulation {
   #unsettled(sight: Sight | undefined): string | undefined {
     const { life } = this.#world
     if (sight === undefined || life === undefined) return 'no log is open'
+    if (this.#scheduler.now < this.#world.waitingUntil) return 'somebody waits for an answer'
     if (!(this.#feed as Feed).done) return 'not everything is sent'
     const judge = this.#judge as Judge
     const { inputs, plan } = this.#watch as Watch

@@ -66,6 +66,9 @@ export class EmbeddedGround implements Ground {
           forgetful: settings.guarantee === 'at-least-once',
           appending: 0,
           fate: (call) => this.#fate(call),
+          onWaiting: (until) => {
+            this.#world.waitingUntil = Math.max(this.#world.waitingUntil, until)
+          },
         }
         this.#links.set(instance, link)
         return remoteLog(broker.client({ clock: linkClock }), link)

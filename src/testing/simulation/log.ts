@@ -46,6 +46,8 @@ export interface Link {
   /** Appends that have arrived and are not in the log. */
   appending: number
   readonly fate: (call: string) => Fate
+  /** Called when a sender will wait until then for an answer that never comes, ms of simulated time. */
+  readonly onWaiting: (until: number) => void
   /** Of partitions that have not been told of a commit yet: their last stable offset until then, and when that is. Shared by all workers. */
   readonly untold: Map<PartitionName, { readonly stable: number; readonly until: number }>
 }
@@ -100,7 +102,11 @@ function travelled<T>(link: Link, label: string, work: () => Promise<T>, { lane,
     const answer = (settle: () => void): void => {
       if (how === 'well') scheduler.after(legMs(), sender, `${label} answered`, settle)
     }
-    if (how !== 'well') giveUp(legMs() * 2 + (how === 'unanswered' ? lateMs() : 0))
+    if (how !== 'well') {
+      const after = legMs() * 2 + (how === 'unanswered' ? lateMs() : 0)
+      link.onWaiting(scheduler.now + after)
+      giveUp(after)
+    }
     if (how === 'refused') return
     let arrival = scheduler.now + legMs() + (how === 'late' ? lateMs() : 0)
     if (lane !== undefined) {
