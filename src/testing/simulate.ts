@@ -308,7 +308,7 @@ class Simulation {
   #unsettled(sight: Sight | undefined): string | undefined {
     const { life } = this.#world
     if (sight === undefined || life === undefined) return 'no log is open'
-    if (this.#scheduler.now < this.#world.waitingUntil) return 'somebody waits for an answer'
+    if (this.#scheduler.now < this.#world.waitingUntil) return 'somebody waits because of a fault'
     if (!(this.#feed as Feed).done) return 'not everything is sent'
     const judge = this.#judge as Judge
     const { inputs, plan } = this.#watch as Watch

@@ -46,7 +46,7 @@ export interface Link {
   /** Appends that have arrived and are not in the log. */
   appending: number
   readonly fate: (call: string) => Fate
-  /** Called when a sender will wait until then for an answer that never comes, ms of simulated time. */
+  /** Called when a sender, or what it sends next, will wait until then because of a fault, ms of simulated time. */
   readonly onWaiting: (until: number) => void
   /** Of partitions that have not been told of a commit yet: their last stable offset until then, and when that is. Shared by all workers. */
   readonly untold: Map<PartitionName, { readonly stable: number; readonly until: number }>
@@ -113,6 +113,7 @@ function travelled<T>(link: Link, label: string, work: () => Promise<T>, { lane,
       arrival = Math.max(arrival, lane.at)
       lane.at = arrival
     }
+    if (how === 'late') link.onWaiting(arrival)
     const sentAt = scheduler.now
     const travel = (): void => {
       const due = Math.max(arrival, scheduler.now)

@@ -86,7 +86,7 @@ export class World {
   onOpened: (hosted: Hosted, owner: Owner, lossy: boolean) => void = () => {}
   /** Called when something came late and took effect all the same: worth a look. */
   onLate: () => void = () => {}
-  /** Until then somebody waits for an answer that never comes, ms of simulated time. */
+  /** Until then somebody waits because of a fault, ms of simulated time. */
   waitingUntil = 0
   /** Called when an application has started. */
   onStarted: (app: App) => void = () => {}
