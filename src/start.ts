@@ -9,6 +9,7 @@ import { TidemarkError } from './base/errors.ts'
 import { type Duration, durationMs } from './base/time.ts'
 import type { Topology, ViewOf } from './operators/stream.ts'
 import type { PlanLock } from './plan/lock.ts'
+import { checkedLock } from './plan/lock-text.ts'
 import type { LogDriver } from './ports/log.ts'
 import type { SchemaStore } from './ports/serde.ts'
 import type { StateDriver } from './ports/store.ts'
@@ -54,7 +55,11 @@ export interface StartOptions {
   readonly freezeRows?: boolean
   /** Hears counters and events. Default: warnings and errors on stderr, and the first dead letter of each step and reason. `silent` hears nothing. */
   readonly telemetry?: Telemetry
-  /** The committed plan lock. */
+  /**
+   * The committed plan lock, as JSON.parse gives it: what it says of renamed steps (`was`) and of state that may go (`givenUp`) is carried out at a
+   * start. Default: none, and then a step with state can be neither renamed nor removed.
+   * @example lock: JSON.parse(readFileSync('topologies/shop.plan.json', 'utf8'))
+   */
   readonly lock?: PlanLock
 }
 
@@ -84,7 +89,7 @@ export interface Running<P extends readonly unknown[]> {
 
 /**
  * Starts a topology.
- * @throws TidemarkError PLAN_REFUSED, PLAN_CHANGED, LOG_LOCKED, TOPIC_MISMATCH, SCHEMA_*, OPTION_INVALID, such as for a `dir` that is a file
+ * @throws TidemarkError PLAN_REFUSED, PLAN_CHANGED, PLAN_LOCK_INVALID, LOG_LOCKED, TOPIC_MISMATCH, SCHEMA_*, OPTION_INVALID, such as for a `dir` that is a file
  * @example
  * const app = await start(retail)
  * const { value, freshness } = await app.view('allocatable-stock').get({ sku: '85123A', region: 'EU' })
@@ -92,7 +97,10 @@ export interface Running<P extends readonly unknown[]> {
 export async function start<P extends readonly unknown[]>(topology: Topology<P>, options: StartOptions = {}): Promise<Running<P>> {
   const { world, close } = await openWorld(options)
   try {
-    const app = await App.start(topology.graph, world, { ...settingsOf(options), lock: options.lock })
+    const app = await App.start(topology.graph, world, {
+      ...settingsOf(options),
+      lock: options.lock === undefined ? undefined : checkedLock(options.lock, 'the lock given to start()'),
+    })
     await app.running()
     return {
       app,

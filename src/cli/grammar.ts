@@ -21,6 +21,13 @@ export function portOf(given: string): number {
   throw new InvalidArgumentError('A port is a number from 0 to 65535.')
 }
 
+/** Names with commas between. */
+export function namesOf(given: string): string[] {
+  const names = given.split(',').map((name) => name.trim())
+  if (names.every((name) => name !== '')) return names
+  throw new InvalidArgumentError('It is one name or several, with commas between.')
+}
+
 export function examples(command: Command, lines: readonly (readonly [command: string, about: string])[]): void {
   const width = Math.max(...lines.map(([words]) => words.length))
   command.addHelpText('after', ['', 'Examples:', ...lines.map(([words, about]) => `  ${words.padEnd(width)}   ${about}`)].join('\n'))

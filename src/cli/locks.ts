@@ -2,7 +2,19 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Change, compareLocks, factsOf, lockOf, lockText, type PlanLock, parseLock } from '../plan/lock.ts'
+import { TidemarkError } from '../base/errors.ts'
+import {
+  type Change,
+  compareLocks,
+  factsOf,
+  givingUp,
+  isPlanned,
+  lockOf,
+  lossesBetween,
+  type PlanLock,
+  withoutGivenUp,
+} from '../plan/lock.ts'
+import { lockText, parseLock } from '../plan/lock-text.ts'
 import type { Plan, PlanFacts } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
 import type { Loaded } from './load.ts'
@@ -14,9 +26,11 @@ export interface Planned {
   readonly lock: PlanLock | undefined
   /** Where it lies, or would. */
   readonly file: string
+  /** What the command line calls the topology. */
+  readonly name: string
 }
 
-type Place = Pick<Loaded, 'topology' | 'folder'>
+type Place = Pick<Loaded, 'topology' | 'folder' | 'name'>
 
 function fileOf({ topology, folder }: Place): string {
   return join(folder, `${topology.name}.plan.json`)
@@ -30,22 +44,46 @@ export function lockAt(place: Place): PlanLock | undefined {
 
 /**
  * The plan of a topology, with the numbers that its lock has given.
+ * @param givenUp state that is given up: its numbers go to nothing else
  * @throws TidemarkError PLAN_LOCK_INVALID, PLAN_REFUSED
  */
-export function planned(place: Place): Planned {
+export function planned(place: Place, givenUp: readonly string[] = []): Planned {
   const lock = lockAt(place)
-  const facts = factsOf(lock)
-  return { plan: planOf(place.topology.graph, facts), facts, lock, file: fileOf(place) }
+  const facts = factsOf(lock === undefined ? undefined : withoutGivenUp(lock, givenUp))
+  return { plan: planOf(place.topology.graph, facts), facts, lock, file: fileOf(place), name: place.name }
 }
 
 /** How the plan differs from its lock, worst first. */
-export function changesOf({ plan, lock }: Planned): readonly Change[] {
-  return lock === undefined ? [] : compareLocks(lock, lockOf(plan))
+export function changesOf({ plan, lock, name }: Planned): readonly Change[] {
+  return lock === undefined ? [] : compareLocks(lock, lockOf(plan), name)
 }
 
-/** Agrees on the plan. Names that stores had before are kept as long as their store is there. */
-export async function writeLock({ plan, lock, file }: Planned): Promise<void> {
-  await writeFile(file, lockText(withOldNames(lockOf(plan), lock)))
+/** What the lock knows and the plan has no use for, as `--give-up` names it. */
+export function lossesOf({ plan, lock }: Planned): readonly string[] {
+  return lock === undefined ? [] : lossesBetween(lock, lockOf(plan))
+}
+
+/**
+ * Agrees on the plan. Names that stores had before are kept as long as their store is there, and what was given up for those that have not
+ * started since.
+ * @throws TidemarkError OPTION_INVALID for what is given up and in use, PLAN_REFUSED for state that the lock would forget without a word
+ */
+export async function writeLock(made: Planned, givenUp: readonly string[]): Promise<void> {
+  const { plan, lock, file, name } = made
+  const next = lockOf(plan)
+  const used = givenUp.find((entry) => isPlanned(entry, next))
+  if (used !== undefined)
+    throw new TidemarkError('OPTION_INVALID', `"${used}" is in the plan, so it is not given up`, {
+      hint: 'Give up what steps kept that are gone, as "tidemark plan --check" names it.',
+    })
+  const unsaid = lossesOf(made).filter((entry) => !givenUp.includes(entry))
+  if (unsaid.length > 0)
+    throw new TidemarkError('PLAN_REFUSED', `the lock would forget state: ${unsaid.join(', ')}`, {
+      detail: 'An application that has run has rows there, and would not start.',
+      hint: `Where a step was renamed, keep its state: give its entry in the lock the new name, and add "was" with the old one. If it may go: ${givingUp([...givenUp, ...unsaid], name)}`,
+    })
+  const all = [...new Set([...(lock?.givenUp ?? []), ...givenUp])].filter((entry) => !isPlanned(entry, next)).sort()
+  await writeFile(file, lockText({ ...withOldNames(next, lock), ...(all.length === 0 ? {} : { givenUp: all }) }))
 }
 
 function withOldNames(next: PlanLock, before: PlanLock | undefined): PlanLock {

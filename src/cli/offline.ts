@@ -1,10 +1,12 @@
 /** Work beside an application: finds what is meant, opens its drivers, and says what to do when somebody has what it needs for itself. */
 import { codeOf, TidemarkError } from '../base/errors.ts'
+import type { PlanLock } from '../plan/lock.ts'
 import type { StateId } from '../ports/store.ts'
 import type { World } from '../runtime/world.ts'
 import { openWorld } from '../start.ts'
 import type { Graph } from '../topology/node.ts'
 import type { KafkaWords } from './kafka.ts'
+import { lockAt } from './locks.ts'
 import { Meter } from './meter.ts'
 import type { OpenedFor } from './offline-kafka.ts'
 import { findPlace, type Wanted } from './place.ts'
@@ -26,6 +28,8 @@ export interface Offline {
   readonly shared: boolean
   /** Whether there is state of a task here that stays when the work is done. */
   readonly keeps: (id: StateId) => Promise<boolean>
+  /** The committed plan lock, where there is one. @throws TidemarkError PLAN_LOCK_INVALID */
+  readonly lock: () => PlanLock | undefined
 }
 
 /**
@@ -47,7 +51,7 @@ export async function offline<T>(
       ? openFolder(wanted, shell, meter, instead)
       : (await import('./offline-kafka.ts')).openOnKafka(wanted, wanted.kafka, shell, meter))
     try {
-      return await work({ graph: loaded.topology.graph, ...opened, signal: abort.signal })
+      return await work({ graph: loaded.topology.graph, ...opened, signal: abort.signal, lock: () => lockAt(loaded) })
     } catch (error) {
       throw abort.signal.aborted ? new Interrupted() : error
     } finally {

@@ -11,7 +11,7 @@ import type { PlanOptions } from './commands/plan.ts'
 import type { ReplayOptions } from './commands/replay.ts'
 import { addDead } from './dead-grammar.ts'
 import { fail } from './failure.ts'
-import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
+import { choice, type Ends, examples, JSON_ABOUT, namesOf, portOf } from './grammar.ts'
 import {
   addAcl,
   addRun,
@@ -198,17 +198,19 @@ function addPlan(program: Command, shell: Shell, ends: Ends): void {
     .addOption(choice('--format <format>', 'how to print it', FORMATS).default('text'))
     .option('--check', 'compare with <topology>/<name>.plan.json: exit code 2 when it differs')
     .option('--write', 'write that file, and so agree to the plan')
+    .option('--give-up <state>', 'with --write: state that may be left behind, as stage/store or a stage, with commas between', namesOf)
   examples(command, [
     ['tidemark plan topologies/retail', 'everything, in words'],
     ['tidemark plan topologies/retail --stage topics', 'the topics only'],
     ['tidemark plan topologies/retail --format mermaid', 'the picture for a README'],
     ['tidemark plan topologies/retail --check', 'in CI: has the plan changed, and what would that do to state?'],
+    ['tidemark plan topologies/retail --write --give-up stock/old-name', 'the state of a step that is gone may go too'],
   ])
   command.action(
     ends(async (name: string, options: Partial<PlanOptions>) => {
-      const { stage, format = 'text', check: compare = false, write = false } = options
+      const { stage, format = 'text', check: compare = false, write = false, giveUp = [] } = options
       const { plan } = await import('./commands/plan.ts')
-      return await plan(await loadTopology(name, shell.folder), { stage, format, check: compare, write }, shell)
+      return await plan(await loadTopology(name, shell.folder), { stage, format, check: compare, write, giveUp }, shell)
     }),
   )
 }

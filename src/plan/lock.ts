@@ -14,6 +14,13 @@ export interface PlanLock {
   readonly stages: { readonly [name: string]: LockedStage }
   readonly stores: { readonly [name: string]: LockedStore }
   readonly topics: { readonly [name: string]: LockedTopic }
+  /** Numbers of stores whose state was given up. No store gets one again: rows under it may lie in a changelog for good. */
+  readonly spent?: readonly number[]
+  /**
+   * What applications that have run leave behind when they start with this lock: state of a store, as `stage/store`, or a `stage` with all its
+   * stores. Written by `tidemark plan --write --give-up`.
+   */
+  readonly givenUp?: readonly string[]
 }
 export interface LockedStage {
   readonly class: 'fold' | 'ingest'
@@ -45,6 +52,7 @@ export function lockOf(plan: Plan): PlanLock {
       ),
     ),
     topics: sorted(plan.topics.map(({ name, role, partitions, cleanup }) => [name, { role, partitions, cleanup }])),
+    ...(plan.spent.length === 0 ? {} : { spent: plan.spent }),
   }
 }
 
@@ -52,36 +60,15 @@ function sorted<T>(entries: readonly (readonly [string, T])[]): { readonly [name
   return Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** The lock as it is kept: no time, no path, stable order. */
-export function lockText(lock: PlanLock): string {
-  return `${JSON.stringify(lock, null, 2)}\n`
+/**
+ * What was recorded, as a later lock wants it: stores under the names that it gives them, because a renamed step keeps its state where the lock
+ * says so, and nothing of what it gives up.
+ */
+export function asAgreed(recorded: PlanLock, later: PlanLock | undefined): PlanLock {
+  return withoutGivenUp(underNewNames(recorded, later), later?.givenUp ?? [])
 }
 
-/** @throws TidemarkError PLAN_LOCK_INVALID */
-export function parseLock(text: string, where: string): PlanLock {
-  const refuse = (detail: string, cause?: unknown): never => {
-    throw new TidemarkError('PLAN_LOCK_INVALID', `${where} is not a plan lock`, {
-      detail,
-      hint: 'Bring the committed one back, or make a new one with "tidemark plan --write".',
-      cause,
-    })
-  }
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch (error) {
-    return refuse('It is not JSON.', error)
-  }
-  const lock = parsed as Partial<PlanLock> | null
-  if (typeof lock !== 'object' || lock === null || lock.lockVersion !== 1) return refuse('Its lockVersion is not 1.')
-  for (const part of ['stages', 'stores', 'topics'] as const)
-    if (typeof lock[part] !== 'object' || lock[part] === null) return refuse(`It has no "${part}".`)
-  if (typeof lock.app !== 'string') return refuse('It names no application.')
-  return lock as PlanLock
-}
-
-/** What was recorded, with its stores under the names that a later lock gives them: a renamed step keeps its state where the lock says so. */
-export function underNewNames(recorded: PlanLock, later: PlanLock | undefined): PlanLock {
+function underNewNames(recorded: PlanLock, later: PlanLock | undefined): PlanLock {
   const stores = { ...recorded.stores }
   for (const [name, { was }] of Object.entries(later?.stores ?? {})) {
     const store = was === undefined ? undefined : recorded.stores[was]
@@ -92,12 +79,71 @@ export function underNewNames(recorded: PlanLock, later: PlanLock | undefined): 
   return { ...recorded, stores }
 }
 
+/** A lock without the state that is given up, whose numbers are spent. */
+export function withoutGivenUp(lock: PlanLock, givenUp: readonly string[]): PlanLock {
+  const isGone = (name: string, stage: string): boolean => givenUp.includes(stage) || givenUp.includes(entryOf(name, stage))
+  const stores = Object.entries(lock.stores)
+  const gone = stores.filter(([name, { stage }]) => isGone(name, stage))
+  if (gone.length === 0 && !givenUp.some((entry) => entry in lock.stages)) return lock
+  const spent = [...new Set([...(lock.spent ?? []), ...gone.map(([, { id }]) => id)])].sort((a, b) => a - b)
+  return {
+    ...lock,
+    stages: Object.fromEntries(Object.entries(lock.stages).filter(([name]) => !givenUp.includes(name))),
+    stores: Object.fromEntries(stores.filter(([name, { stage }]) => !isGone(name, stage))),
+    ...(spent.length === 0 ? {} : { spent }),
+  }
+}
+
+/** How `givenUp` names the state of one store. Names of stages have no slash. */
+function entryOf(store: string, stage: string): string {
+  return `${stage}/${store}`
+}
+
+/** Whether a plan has what an entry of `givenUp` names. */
+export function isPlanned(entry: string, { stages, stores }: PlanLock): boolean {
+  return entry in stages || Object.entries(stores).some(([name, { stage }]) => entry === entryOf(name, stage))
+}
+
+/**
+ * State that has a use is not given up: at the next start, and at each after it, what was made since would be gone.
+ * @throws TidemarkError PLAN_LOCK_INVALID
+ */
+export function refuseContradiction(lock: PlanLock | undefined, plan: PlanLock): void {
+  const entry = lock?.givenUp?.find((each) => isPlanned(each, plan))
+  if (entry === undefined) return
+  throw new TidemarkError('PLAN_LOCK_INVALID', `the plan lock gives up "${entry}", which the topology has`, {
+    hint: 'Make the lock of this topology: tidemark plan <topology> --write. It takes the entry out.',
+  })
+}
+
+/** What the later plan has no use for although state lies there, as `givenUp` names it. */
+export function lossesBetween(before: PlanLock, after: PlanLock): string[] {
+  const renamed = oldNamesIn(after)
+  const stages = Object.keys(before.stages).filter((name) => after.stages[name] === undefined)
+  const stores = Object.entries(before.stores).flatMap(([name, { stage }]) => {
+    const is = after.stores[name]
+    const lost = is === undefined ? !renamed.has(name) : is.stage !== stage
+    return lost && !stages.includes(stage) ? [entryOf(name, stage)] : []
+  })
+  return [...stages, ...stores].sort()
+}
+
+/** The command that gives up what is lost. @param topology what the command line calls the topology */
+export function givingUp(losses: readonly string[], topology: string): string {
+  return `tidemark plan ${topology} --write --give-up ${losses.join(',')}`
+}
+
+function oldNamesIn({ stores }: PlanLock): Set<string> {
+  return new Set(Object.values(stores).flatMap(({ was }) => (was === undefined ? [] : [was])))
+}
+
 /** What a lock says to the planner. */
 export function factsOf(lock: PlanLock | undefined, partitionsOf: PlanFacts['partitionsOf'] = () => undefined): PlanFacts {
   return {
     partitionsOf,
     generationOf: (kind, name) => (kind === 'stage' ? (lock?.stages[name]?.generation ?? 1) : 1),
     storeIdOf: (name) => lock?.stores[name]?.id,
+    spent: lock?.spent ?? [],
   }
 }
 
@@ -110,8 +156,11 @@ export interface Change {
   readonly then: string
 }
 
-/** What is different, worst first; empty when nothing is. */
-export function compareLocks(before: PlanLock, after: PlanLock): Change[] {
+/**
+ * What is different, worst first; empty when nothing is.
+ * @param topology what the command line calls the topology, for the commands that are named
+ */
+export function compareLocks(before: PlanLock, after: PlanLock, topology = '<topology>'): Change[] {
   const changes: Change[] = []
   const add = (effect: Effect, what: string, then: string): void => void changes.push({ effect, what, then })
   if (before.app !== after.app)
@@ -120,8 +169,9 @@ export function compareLocks(before: PlanLock, after: PlanLock): Change[] {
       `the application was "${before.app}" and is "${after.app}"`,
       'All its topics and state have the old name in theirs. Keep the name, or begin anew in another folder.',
     )
-  compareStages(before, after, add)
-  compareStores(before, after, add)
+  const giveUp = `give it up: ${givingUp(lossesBetween(before, after), topology)}. Programs give the lock to start().`
+  compareStages(before, after, giveUp, add)
+  compareStores(before, after, giveUp, add)
   compareTopics(before, after, add)
   const rank: Record<Effect, number> = { refused: 0, rebuild: 1, safe: 2 }
   return changes.sort((a, b) => rank[a.effect] - rank[b.effect] || (a.what < b.what ? -1 : 1))
@@ -129,11 +179,15 @@ export function compareLocks(before: PlanLock, after: PlanLock): Change[] {
 
 type Add = (effect: Effect, what: string, then: string) => void
 
-function compareStages(before: PlanLock, after: PlanLock, add: Add): void {
+function compareStages(before: PlanLock, after: PlanLock, giveUp: string, add: Add): void {
   for (const [name, was] of Object.entries(before.stages)) {
     const is = after.stages[name]
     if (is === undefined) {
-      add('rebuild', `stage "${name}" is gone`, 'Its changelog and state stay where they are and are not used any more.')
+      add(
+        'rebuild',
+        `stage "${name}" is gone`,
+        `What it has in its topics and its state would not be used any more. Keep the name of what it reads, or ${giveUp}`,
+      )
       continue
     }
     if (was.partitions !== is.partitions) {
@@ -151,8 +205,8 @@ function compareStages(before: PlanLock, after: PlanLock, add: Add): void {
     if (before.stages[name] === undefined) add('safe', `stage "${name}" is new`, 'It begins with the first record that its log still has.')
 }
 
-function compareStores(before: PlanLock, after: PlanLock, add: Add): void {
-  const renamed = new Set(Object.values(after.stores).flatMap(({ was }) => (was === undefined ? [] : [was])))
+function compareStores(before: PlanLock, after: PlanLock, giveUp: string, add: Add): void {
+  const renamed = oldNamesIn(after)
   for (const [name, was] of Object.entries(before.stores)) {
     const is = after.stores[name]
     if (is === undefined) {
@@ -160,7 +214,7 @@ function compareStores(before: PlanLock, after: PlanLock, add: Add): void {
         add(
           'rebuild',
           `store "${name}" is gone`,
-          `If step "${name}" was renamed, its state is lost: write "was": "${name}" under the new name in the lock to keep it. Programs give the lock to start().`,
+          `If its step was renamed, its state stays where the lock says "was": "${name}" in the entry of the new name. If it may go, ${giveUp}`,
         )
       continue
     }
@@ -170,23 +224,32 @@ function compareStores(before: PlanLock, after: PlanLock, add: Add): void {
       add(
         'rebuild',
         `store "${name}" moved from stage "${was.stage}" to "${is.stage}"`,
-        `Its rows stay in the old stage's changelog. Rebuild it: tidemark replay ${name}.`,
+        `Its rows lie in the old stage's changelog, and no other stage reads them. Leave it there, or ${giveUp}`,
       )
     if (was.revision !== is.revision)
       add(
         'rebuild',
         `store "${name}" goes from revision ${was.revision} to ${is.revision}`,
-        `Its rows mean something else now. Rebuild it: tidemark replay ${name}.`,
+        `Its rows mean something else now. ${madeAnew(name, is, after)}`,
       )
     else if (was.fingerprint !== is.fingerprint)
       add(
         'rebuild',
         `rows of store "${name}" have another schema`,
-        `If the fold fills the new fields, raise its revision and rebuild it: tidemark replay ${name}.`,
+        after.stages[is.stage]?.class === 'ingest'
+          ? `Rows of before may not be readable. ${madeAnew(name, is, after)}`
+          : `If the fold fills the new fields, raise its revision and rebuild it: tidemark replay ${name}.`,
       )
   }
   for (const name of Object.keys(after.stores))
     if (before.stores[name] === undefined) add('safe', `store "${name}" is new`, 'It begins empty, from where its stage stands.')
+}
+
+/** Only a fold can be made again from its log. */
+function madeAnew(name: string, { stage }: LockedStore, { stages }: PlanLock): string {
+  return stages[stage]?.class === 'ingest'
+    ? `It cannot be rebuilt, because its stage is no fold: give the step another name, and then up what the old one keeps (--give-up ${entryOf(name, stage)}).`
+    : `Rebuild it: tidemark replay ${name}.`
 }
 
 function compareTopics(before: PlanLock, after: PlanLock, add: Add): void {

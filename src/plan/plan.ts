@@ -10,6 +10,8 @@ export interface Plan {
   readonly stages: readonly StagePlan[]
   readonly topics: readonly TopicPlan[]
   readonly warnings: readonly string[]
+  /** Numbers of stores that were given up: nothing gets them again. */
+  readonly spent: readonly number[]
 }
 
 /**
@@ -31,6 +33,8 @@ export interface StagePlan {
   /** Inboxes that it writes. */
   readonly inboxes: readonly NodeId[]
   readonly stores: readonly StorePlan[]
+  /** Those of the plan: rows that lie under one of them here mean nothing any more. */
+  readonly spent: readonly number[]
   /** undefined for a stage without stores. */
   readonly changelog: string | undefined
 }
@@ -68,4 +72,6 @@ export interface PlanFacts {
   readonly generationOf: (kind: 'stage' | 'inbox', name: string) => number
   /** The number of a store that has been planned before. */
   readonly storeIdOf: (name: string) => number | undefined
+  /** Numbers of stores that were given up. */
+  readonly spent: readonly number[]
 }

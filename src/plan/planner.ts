@@ -13,7 +13,12 @@ import { subTopologies } from './subtopologies.ts'
 import { topicsOf } from './topics.ts'
 
 /** Nothing exists yet. */
-export const NOTHING_KNOWN: PlanFacts = Object.freeze({ partitionsOf: () => undefined, generationOf: () => 1, storeIdOf: () => undefined })
+export const NOTHING_KNOWN: PlanFacts = Object.freeze({
+  partitionsOf: () => undefined,
+  generationOf: () => 1,
+  storeIdOf: () => undefined,
+  spent: Object.freeze([]),
+})
 
 /**
  * @throws TidemarkError PLAN_REFUSED
@@ -37,6 +42,7 @@ export function planOf(graph: Graph, facts: PlanFacts = NOTHING_KNOWN): Plan {
       steps: draft.nodes.map((node) => node.id),
       inboxes: draft.inboxes.map((inbox) => inbox.id),
       stores: Object.freeze(own),
+      spent: facts.spent,
       changelog: own.length === 0 ? undefined : changelogTopic(graph.name, draft.name, generation),
     })
   })
@@ -55,6 +61,7 @@ export function planOf(graph: Graph, facts: PlanFacts = NOTHING_KNOWN): Plan {
     stages: Object.freeze(stages),
     topics: Object.freeze(topics),
     warnings: Object.freeze(warningsOf(graph)),
+    spent: facts.spent,
   })
 }
 

@@ -26,7 +26,7 @@ function fingerprintOf(node: Node, store: StoreSpec): string {
 
 /** The numbers of the stores of all stages, in the order of the topology; new names get the next free ones. */
 export function numberStores(nodes: readonly Node[], facts: PlanFacts): ReadonlyMap<string, readonly StorePlan[]> {
-  const taken = new Set<number>()
+  const taken = new Set<number>(facts.spent)
   const wanted = nodes.flatMap((node) => wantedBy(node))
   const known = new Map<string, number>()
   for (const { name } of wanted) {

@@ -2,7 +2,8 @@
  * An application: a topology that runs. It makes the plan, sees that topics and codecs are in place, works in one worker, and answers reads.
  */
 import { codeOf, TidemarkError } from '../base/errors.ts'
-import { compareLocks, lockOf, lockText, type PlanLock, underNewNames } from '../plan/lock.ts'
+import { asAgreed, compareLocks, lockOf, type PlanLock, refuseContradiction } from '../plan/lock.ts'
+import { lockText } from '../plan/lock-text.ts'
 import { groupOf } from '../plan/naming.ts'
 import type { Plan, PlanFacts } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
@@ -194,8 +195,9 @@ export async function planAgainst(
   const facts = await factsKnown(log, decisions, lock)
   const plan = planOf(graph, facts)
   const next = lockOf(plan)
+  refuseContradiction(lock, next)
   if (decisions.plan !== undefined) {
-    const harmful = compareLocks(underNewNames(decisions.plan, lock), next).filter(({ effect }) => effect !== 'safe')
+    const harmful = compareLocks(asAgreed(decisions.plan, lock), next).filter(({ effect }) => effect !== 'safe')
     if (harmful.length > 0) {
       throw new TidemarkError('PLAN_CHANGED', `the state of "${graph.name}" was made by another plan`, {
         detail: harmful.map(({ what }) => `- ${what}`).join('\n'),

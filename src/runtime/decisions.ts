@@ -4,7 +4,8 @@
  */
 import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { factsOf, lockText, type PlanLock, parseLock, underNewNames } from '../plan/lock.ts'
+import { asAgreed, factsOf, type PlanLock } from '../plan/lock.ts'
+import { lockText, parseLock } from '../plan/lock-text.ts'
 import { decisionsTopic } from '../plan/naming.ts'
 import type { PlanFacts } from '../plan/plan.ts'
 import { type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
@@ -72,7 +73,7 @@ export async function readDecisions(log: Log, app: string, upTo: 'stable' | 'hig
 /** What exists, for the planner: topics, numbers of stores, live generations. */
 export async function factsKnown(log: Log, decisions: Decisions, lock: PlanLock | undefined): Promise<PlanFacts> {
   const existing = new Map((await log.describe()).map((topic) => [topic.name, topic.partitions]))
-  const agreed = decisions.plan === undefined ? lock : underNewNames(decisions.plan, lock)
+  const agreed = decisions.plan === undefined ? lock : asAgreed(decisions.plan, lock)
   const known = factsOf(agreed, (topic) => existing.get(topic))
   return {
     ...known,

@@ -5,7 +5,7 @@
  * published.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { compareLocks, lockOf } from '../plan/lock.ts'
+import { asAgreed, compareLocks, lockOf, type PlanLock, refuseContradiction } from '../plan/lock.ts'
 import { changelogTopic, groupOf, rebuilderId, rebuildersOf, rebuildGroup, writersOf } from '../plan/naming.ts'
 import type { PlanFacts, StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
@@ -27,6 +27,8 @@ export interface ReplayOptions {
   /** Switch when the rebuilt projection equals the live one (default), whatever came out, or not at all. */
   readonly switch?: 'equal' | 'always' | 'never'
   readonly signal?: AbortSignal
+  /** The committed plan lock: what it renames and gives up besides is no obstacle. */
+  readonly lock?: PlanLock | undefined
   /** Others may have state of the application elsewhere, and could run it: they are kept out. Default false: the log is this process's alone. */
   readonly shared?: boolean
   readonly onProgress?: (progress: { readonly partition: number; readonly done: number; readonly total: number }) => void
@@ -78,9 +80,9 @@ async function rebuild(
   options: ReplayOptions & { readonly signal: AbortSignal },
   identity: Identity | undefined,
 ): Promise<Replayed> {
-  const { signal } = options
+  const { signal, lock } = options
   const decisions = await readDecisions(world.log, graph.name)
-  const known = await factsKnown(world.log, decisions, undefined)
+  const known = await factsKnown(world.log, decisions, lock)
   const stage = stageOf(graph, projection, known)
   const live = await Promise.all(
     Array.from({ length: stage.partitions }, (_, partition) => liveState(graph, stage, partition, world, signal)),
@@ -93,7 +95,8 @@ async function rebuild(
     generationOf: (kind, name) => (kind === 'stage' && name === stage.name ? generation : known.generationOf(kind, name)),
   }
   const plan = planOf(graph, facts)
-  if (decisions.plan !== undefined) refuseOtherChanges(decisions.plan, lockOf(plan), stage)
+  refuseContradiction(lock, lockOf(plan))
+  if (decisions.plan !== undefined) refuseOtherChanges(asAgreed(decisions.plan, lock), lockOf(plan), stage)
   const stages = await Stages.make(plan, facts, world, DEFAULT_OPTIONS, rebuildGroup(graph.name, stage.name, generation))
 
   const writer = await world.log.writer(rebuilderId(graph.name, stage.name))
@@ -151,7 +154,7 @@ function stageOf(graph: Graph, projection: string, facts: PlanFacts): StagePlan 
 }
 
 /** State of other stages must be what the plan says: only this one is being made again. */
-function refuseOtherChanges(before: Parameters<typeof compareLocks>[0], after: Parameters<typeof compareLocks>[1], stage: StagePlan): void {
+function refuseOtherChanges(before: PlanLock, after: PlanLock, stage: StagePlan): void {
   const own = new Set(Object.entries(before.stores).flatMap(([name, store]) => (store.stage === stage.name ? [name] : [])))
   const others = { ...before, stores: Object.fromEntries(Object.entries(before.stores).filter(([name]) => !own.has(name))) }
   const harmful = compareLocks(others, after).filter(({ effect }) => effect !== 'safe')

@@ -21,15 +21,19 @@ export interface Layout {
   readonly view: { readonly frameBytes: number } | undefined
 }
 
-export function layoutsOf(graph: Graph, stage: StagePlan): ReadonlyMap<number, Layout> {
-  return new Map(
-    stage.stores.map(({ id, name, step, kind }) => {
+/** Stores by number. Rows of one that was given up may lie there, and are nobody's. */
+export type Layouts = ReadonlyMap<number, Layout | 'spent'>
+
+export function layoutsOf(graph: Graph, stage: StagePlan): Layouts {
+  return new Map<number, Layout | 'spent'>([
+    ...stage.spent.map((id) => [id, 'spent'] as const),
+    ...stage.stores.map(({ id, name, step, kind }) => {
       const node = graph.nodes.find((each) => each.id === step)
       const spec = kind === 'rows' && node !== undefined ? storeOf(node) : undefined
       const view = spec?.view === undefined ? undefined : { frameBytes: 'avro' in spec.rows ? 5 : 0 }
-      return [id, { name, expiring: spec?.expires !== undefined, view }]
+      return [id, { name, expiring: spec?.expires !== undefined, view }] as const
     }),
-  )
+  ])
 }
 
 /** What a store holds. */
@@ -44,11 +48,13 @@ const PAGE = 5_000
 /** Reads every entry of a task's store; reports what is wrong, and goes on. */
 export async function scrub(
   db: TaskStore,
-  layouts: ReadonlyMap<number, Layout>,
+  layouts: Layouts,
   report: (error: TidemarkError) => void,
   signal: AbortSignal,
 ): Promise<{ readonly rows: number; readonly stores: ReadonlyMap<number, Scrubbed> }> {
-  const stores = new Map<number, Scrubbed>([...layouts.keys()].map((id) => [id, { sums: new Sums(), oldestBucket: undefined }]))
+  const stores = new Map<number, Scrubbed>(
+    [...layouts].flatMap(([id, layout]) => (layout === 'spent' ? [] : [[id, { sums: new Sums(), oldestBucket: undefined }] as const])),
+  )
   let rows = 0
   let from = Buffer.alloc(0)
   for (;;) {
@@ -57,10 +63,10 @@ export async function scrub(
     for (const [key, bytes] of page) {
       const reader = new ByteReader(key)
       const id = reader.uvarint()
-      if (id === 0) continue
+      const layout = layouts.get(id)
+      if (id === 0 || layout === 'spent') continue
       rows += 1
       try {
-        const layout = layouts.get(id)
         if (layout === undefined)
           throw new TidemarkError('STORE_CORRUPT', 'a stored row belongs to no store of its stage', {
             detail: `Its key is ${key.toString('hex').slice(0, 80)}.`,
@@ -100,7 +106,7 @@ export async function mendSums(
   db: TaskStore,
   stage: StagePlan,
   { last }: Checkpoint,
-  layouts: ReadonlyMap<number, Layout>,
+  layouts: Layouts,
   signal: AbortSignal,
 ): Promise<void> {
   const bytes = db.get(TM_KEY)

@@ -17,7 +17,7 @@ import { factsKnown, readDecisions } from './decisions.ts'
 import { decodeMeta } from './meta.ts'
 import { openLevel } from './opening.ts'
 import { TM_KEY } from './rows.ts'
-import { type Layout, layoutsOf, scrub } from './scrub.ts'
+import { type Layouts, layoutsOf, scrub } from './scrub.ts'
 import { specOf, TOMBSTONE_MS } from './stages.ts'
 import { Sums } from './sums.ts'
 import type { World } from './world.ts'
@@ -126,12 +126,7 @@ function asProblem(error: unknown): TidemarkError {
 }
 
 /** Compares what lies in a task's store with the sums that its commits kept; reports what is wrong, and goes on. */
-async function verifyStore(
-  db: TaskStore,
-  layouts: ReadonlyMap<number, Layout>,
-  report: (error: TidemarkError) => void,
-  signal: AbortSignal,
-): Promise<number> {
+async function verifyStore(db: TaskStore, layouts: Layouts, report: (error: TidemarkError) => void, signal: AbortSignal): Promise<number> {
   const { rows, stores } = await scrub(db, layouts, report, signal)
   const meta = db.get(TM_KEY)
   if (meta === undefined) {
@@ -139,11 +134,13 @@ async function verifyStore(
     return rows
   }
   for (const [id, { sums }] of decodeMeta(meta).stores) {
+    const layout = layouts.get(id)
+    if (layout === 'spent') continue
     const found = stores.get(id)?.sums ?? new Sums()
     const ranges = found.difference(sums)
     if (ranges.length === 0) continue
     report(
-      new TidemarkError('STORE_CORRUPT', `rows of store "${layouts.get(id)?.name ?? id}" are missing or too many`, {
+      new TidemarkError('STORE_CORRUPT', `rows of store "${layout?.name ?? id}" are missing or too many`, {
         detail: `Key ranges ${ranges.join(', ')} of 16 do not add up; it has ${found.rows} rows and should have ${sums.rows}.`,
         hint: 'A key or an index of the store was damaged. Run "tidemark verify --repair" and start again: it is restored from its changelog.',
       }),

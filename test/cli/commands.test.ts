@@ -102,7 +102,10 @@ describe('plan', () => {
     expect(JSON.parse(data.out)).toMatchObject({ changes: [{ effect: 'rebuild' }, {}, {}, {}] })
 
     const broken = copyOf('index.ts', '{ "lockVersion": 2 }')
-    expect(await tidemark('plan', broken, '--check')).toMatchObject({ code: 1, err: expect.stringContaining('lockVersion is not 1') })
+    expect(await tidemark('plan', broken, '--check')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('"lockVersion" 2, which is not 1'),
+    })
   })
 
   test('keeps the name that a store had before, when it is written again', async () => {
@@ -114,6 +117,61 @@ describe('plan', () => {
     writeFileSync(file, JSON.stringify(lock))
     await tidemark('plan', folder, '--write')
     expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ stores: { 'wanted-by-sku': { was: 'demand-by-sku' } } })
+  })
+})
+
+describe('state that a plan has no use for any more', () => {
+  /** The shop, and the same with its projection renamed, over one lock. */
+  async function renamedShop(): Promise<string> {
+    const agreed = copyOf('index.ts')
+    await tidemark('plan', agreed, '--write')
+    return copyOf('renamed.ts', readFileSync(join(agreed, 'shop.plan.json'), 'utf8'))
+  }
+
+  test('is not forgotten by the lock without a word, and the word is in the hint', async () => {
+    const folder = await renamedShop()
+    const before = readFileSync(join(folder, 'shop.plan.json'), 'utf8')
+    const refused = await tidemark('plan', folder, '--write')
+    expect(refused).toMatchObject({ code: 78, err: expect.stringContaining('the lock would forget state: demand/demand-by-sku') })
+    expect(readFileSync(join(folder, 'shop.plan.json'), 'utf8')).toBe(before)
+    const command = `plan ${folder} --write --give-up demand/demand-by-sku`
+    expect(refused.err).toContain(`tidemark ${command}`)
+    expect((await tidemark('plan', folder, '--check')).err).toContain(`tidemark ${command}`)
+    const written = await tidemark(...command.split(' '))
+    expect(written).toMatchObject({ code: 0, out: expect.stringContaining('given up: demand/demand-by-sku.') })
+    expect(JSON.parse(readFileSync(join(folder, 'shop.plan.json'), 'utf8'))).toMatchObject({
+      spent: [3],
+      givenUp: ['demand/demand-by-sku'],
+    })
+    expect(await tidemark('plan', folder, '--check')).toMatchObject({ code: 0 })
+    // Written again it still says so: somebody may not have started since.
+    await tidemark('plan', folder, '--write')
+    expect(JSON.parse(readFileSync(join(folder, 'shop.plan.json'), 'utf8'))).toMatchObject({ givenUp: ['demand/demand-by-sku'] })
+  })
+
+  test('is not given up where it is in use, and not without being written down', async () => {
+    const folder = await renamedShop()
+    for (const [args, said] of [
+      [['--write', '--give-up', 'demand/wanted-by-sku'], '"demand/wanted-by-sku" is in the plan'],
+      [['--write', '--give-up', 'demand'], '"demand" is in the plan'],
+      [['--give-up', 'demand/demand-by-sku'], 'Add --write'],
+      [['--write', '--give-up', ','], 'It is one name or several'],
+    ] as const)
+      expect(await tidemark('plan', folder, ...args)).toMatchObject({ code: 64, err: expect.stringContaining(said) })
+  })
+
+  test('stops a start until the lock gives it up, and then what is left begins anew', async () => {
+    const dir = temporary()
+    const folder = await renamedShop()
+    await tidemark('dev', SHOP, '--dir', dir, '--once', '--orders', '20')
+    const refused = await tidemark('dev', folder, '--dir', dir, '--once')
+    expect(refused).toMatchObject({ code: 78, err: expect.stringContaining('PLAN_CHANGED') })
+    expect(refused.err).toContain('tidemark plan <topology> --write --give-up demand/demand-by-sku')
+    await tidemark('plan', folder, '--write', '--give-up', 'demand/demand-by-sku')
+    expect(await tidemark('dev', folder, '--dir', dir, '--once')).toMatchObject({ code: 0 })
+    expect(await tidemark('export', 'wanted-by-sku', '--dir', dir)).toMatchObject({ code: 0, out: '' })
+    // The rows that were left behind are no damage.
+    expect(await tidemark('verify', '--dir', dir)).toMatchObject({ code: 0 })
   })
 })
 

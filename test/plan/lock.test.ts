@@ -1,6 +1,7 @@
 /** The plan lock: what is agreed on stays so, and every difference is told with what it does to state. */
 import { describe, expect, test } from 'vitest'
-import { compareLocks, factsOf, lockOf, lockText, type PlanLock, parseLock } from '../../src/plan/lock.ts'
+import { compareLocks, factsOf, lockOf, lossesBetween, type PlanLock, withoutGivenUp } from '../../src/plan/lock.ts'
+import { checkedLock, lockText, parseLock } from '../../src/plan/lock-text.ts'
 import { planOf } from '../../src/plan/planner.ts'
 import { shop } from '../fixtures/shop/index.ts'
 import { shopWith } from '../fixtures/shop/parts.ts'
@@ -37,11 +38,11 @@ describe('a lock', () => {
   })
 
   test.each([
-    ['not JSON', '{', 'It is not JSON.'],
-    ['nothing', 'null', 'lockVersion is not 1'],
-    ['of another version', '{"lockVersion": 2}', 'lockVersion is not 1'],
+    ['not JSON', '{', 'It is not JSON: '],
+    ['nothing', 'null', 'It is not an object.'],
+    ['of another version', '{"lockVersion": 2}', 'It has "lockVersion" 2, which is not 1.'],
     ['without stores', '{"lockVersion": 1, "app": "shop", "stages": {}, "topics": {}}', 'It has no "stores".'],
-    ['of nobody', '{"lockVersion": 1, "stages": {}, "stores": {}, "topics": {}}', 'It names no application.'],
+    ['of nobody', '{"lockVersion": 1, "stages": {}, "stores": {}, "topics": {}}', 'It has no "app".'],
   ])('that is %s is refused, with what to do', (_, text, detail) => {
     expect(() => parseLock(text, 'the lock')).toThrowError(
       expect.objectContaining({
@@ -50,6 +51,65 @@ describe('a lock', () => {
         hint: expect.stringContaining('--write'),
       }),
     )
+  })
+
+  test.each<[string, (copy: { [part: string]: Record<string, unknown> }) => void, string]>([
+    [
+      'a renamed step that has nothing but the old name',
+      (copy) => void Object.assign(copy.stores as object, { 'wanted-by-sku': { was: 'demand-by-sku' } }),
+      'Store "wanted-by-sku" has no "id".',
+    ],
+    ['a store that is a text', (copy) => void Object.assign(copy.stores as object, { more: 'none' }), 'Store "more" is not an object.'],
+    [
+      'a number that is none',
+      (copy) => void Object.assign(copy.stores?.['orders-once'] as object, { id: '1' }),
+      'Store "orders-once" has "id" "1", which is not a whole number from 1.',
+    ],
+    [
+      'a word that says nothing',
+      (copy) => void Object.assign(copy.stores?.['orders-once'] as object, { wos: 'x' }),
+      'Store "orders-once" has "wos", which says nothing. Known are id, stage, fingerprint, revision, was.',
+    ],
+    [
+      'a stage of no kind',
+      (copy) => void Object.assign(copy.stages?.demand as object, { class: 'folds' }),
+      'Stage "demand" has "class" "folds", which is not "fold" or "ingest".',
+    ],
+    [
+      'a topic without partitions',
+      (copy) => void Object.assign(copy.topics?.['orders.v1'] as object, { partitions: 0 }),
+      'Topic "orders.v1" has "partitions" 0',
+    ],
+    ['a part that it does not have', (copy) => void Object.assign(copy, { shops: {} }), 'It has "shops", which says nothing.'],
+    [
+      'something given up that is no name',
+      (copy) => void Object.assign(copy, { givenUp: [1] }),
+      'It has "givenUp" [1], which is not a list of texts.',
+    ],
+  ])('that has %s is refused, and says where', (_, change, detail) => {
+    const copy = JSON.parse(lockText(lock)) as { [part: string]: Record<string, unknown> }
+    change(copy)
+    for (const read of [() => parseLock(JSON.stringify(copy), 'the lock'), () => checkedLock(copy, 'the lock')])
+      expect(read).toThrowError(
+        expect.objectContaining({
+          code: 'PLAN_LOCK_INVALID',
+          detail: expect.stringContaining(detail),
+          hint: expect.stringContaining('committed'),
+        }),
+      )
+  })
+
+  test('that gives state up keeps its numbers from others, and everything else as it is', () => {
+    const later = planOf(shopWith({ projection: 'wanted-by-sku' }).graph)
+    const losses = lossesBetween(lock, lockOf(later))
+    expect(losses).toEqual(['demand/demand-by-sku'])
+    const left = withoutGivenUp(lock, losses)
+    expect(left).toMatchObject({ spent: [3], stages: lock.stages, topics: lock.topics })
+    const again = planOf(shopWith({ projection: 'wanted-by-sku' }).graph, factsOf(left))
+    expect(again.stages.flatMap(({ stores }) => stores.map(({ name, id }) => [name, id]))).toContainEqual(['wanted-by-sku', 4])
+    expect(lockOf(again).spent).toEqual([3])
+    expect(withoutGivenUp(lock, ['demand'])).toMatchObject({ spent: [3], stages: { orders: lock.stages.orders } })
+    expect(withoutGivenUp(lock, ['demand/other'])).toBe(lock)
   })
 
   test('whose numbers contradict each other is refused by the planner', () => {

@@ -1,11 +1,12 @@
 /** `tidemark plan`: prints what will run, writes it down as the lock, or compares it with the lock. */
 import { TidemarkError } from '../../base/errors.ts'
 import { explain, explainJson, SECTIONS, type Section } from '../../plan/explain.ts'
+import { givingUp } from '../../plan/lock.ts'
 import { mermaid } from '../../plan/mermaid.ts'
 import { jsonText } from '../../server/json.ts'
 import { errorData, errorText } from '../failure.ts'
 import type { Loaded } from '../load.ts'
-import { changeLines, changesOf, type Planned, planned, writeLock } from '../locks.ts'
+import { changeLines, changesOf, lossesOf, type Planned, planned, writeLock } from '../locks.ts'
 import { paint } from '../render.ts'
 import { EXIT, type Shell } from '../shell.ts'
 import type { FORMATS } from '../words.ts'
@@ -16,14 +17,16 @@ export interface PlanOptions {
   readonly format: (typeof FORMATS)[number]
   readonly check: boolean
   readonly write: boolean
+  /** State that may be left behind: `stage/store`, or a stage. */
+  readonly giveUp: readonly string[]
 }
 
 /** @throws TidemarkError OPTION_INVALID for options that contradict each other, PLAN_LOCK_INVALID, PLAN_REFUSED */
 export async function plan(loaded: Loaded, options: PlanOptions, shell: Shell): Promise<number> {
   refuseContradictions(options)
   if (options.check) return await check(loaded, options.format === 'json', shell)
+  if (options.write) return await write(planned(loaded, options.giveUp), options.giveUp, shell)
   const made = planned(loaded)
-  if (options.write) return await write(made, shell)
   const sections = options.stage === undefined ? SECTIONS : [options.stage]
   switch (options.format) {
     case 'text':
@@ -38,21 +41,24 @@ export async function plan(loaded: Loaded, options: PlanOptions, shell: Shell): 
   return EXIT.ok
 }
 
-function refuseContradictions({ stage, format, check, write }: PlanOptions): void {
+function refuseContradictions({ stage, format, check, write, giveUp }: PlanOptions): void {
   const refuse = (what: string, hint: string): never => {
     throw new TidemarkError('OPTION_INVALID', what, { hint })
   }
   if (check && write) refuse('--check and --write contradict each other', 'Compare first, then write what you agree to.')
+  if (giveUp.length > 0 && !write) refuse('--give-up is a part of the lock', 'Add --write: nothing is given up that is not written down.')
   if ((check || write) && stage !== undefined) refuse('the lock is of the whole plan', 'Leave out --stage.')
   if (format === 'mermaid' && stage !== undefined) refuse('the picture shows the whole plan', 'Leave out --stage.')
   if (format === 'mermaid' && (check || write)) refuse('a picture cannot be compared', 'Leave out --format mermaid.')
 }
 
-async function write(made: Planned, shell: Shell): Promise<number> {
+async function write(made: Planned, giveUp: readonly string[], shell: Shell): Promise<number> {
   const changes = changesOf(made)
-  await writeLock(made)
+  await writeLock(made, giveUp)
   for (const change of changes) await shell.err.write(`${changeLines(change).join('\n')}\n`)
   await shell.out.write(`wrote ${made.file}${made.lock === undefined ? '' : changes.length === 0 ? ', which was right already' : ''}\n`)
+  for (const entry of giveUp)
+    await shell.out.write(`given up: ${entry}. What has run leaves it behind at its next start with this lock, and reads it no more.\n`)
   return EXIT.ok
 }
 
@@ -72,7 +78,9 @@ async function check(loaded: Loaded, json: boolean, shell: Shell): Promise<numbe
     else {
       await shell.out.write(`the plan differs from ${made.file}:\n\n`)
       for (const change of changes) await shell.out.write(`${changeLines(change).join('\n')}\n`)
-      await shell.err.write(`\nIf this is what you want: tidemark plan ${loaded.name} --write\n`)
+      const losses = lossesOf(made)
+      const command = losses.length === 0 ? `tidemark plan ${loaded.name} --write` : givingUp(losses, loaded.name)
+      await shell.err.write(`\nIf this is what you want: ${command}\n`)
     }
     return changes.length === 0 ? EXIT.ok : EXIT.differences
   } catch (error) {

@@ -15,10 +15,11 @@ export interface ReplayOptions extends WantedAnywhere {
 /** @throws TidemarkError VIEW_UNKNOWN, LOG_LOCKED, APP_RUNNING, PLAN_CHANGED, POSITION_GAP */
 export async function replayProjection(projection: string, options: ReplayOptions, shell: Shell): Promise<number> {
   const instead = (): string => 'A projection is rebuilt while nobody runs it. Stop that process first.'
-  const replayed = await offline(options, shell, instead, ({ graph, world, signal, shared }) =>
+  const replayed = await offline(options, shell, instead, ({ graph, world, signal, shared, lock }) =>
     replay(graph, projection, world, {
       switch: options.switch,
       shared,
+      lock: lock(),
       signal,
       onProgress: ({ partition, done, total }) =>
         void shell.err.write(`partition ${partition}: ${grouped(done)} records of about ${grouped(total)}\n`),
