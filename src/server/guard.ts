@@ -56,7 +56,12 @@ function refuse(request: Request, port: number): Response | undefined {
     return refusal(405, error, { allow: 'GET, HEAD' })
   }
   if (request.url.length > URL_MAX) {
-    return refusal(414, new TidemarkError('OPTION_INVALID', `the URL has more than ${URL_MAX} characters`))
+    return refusal(
+      414,
+      new TidemarkError('OPTION_INVALID', `the URL has more than ${URL_MAX} characters`, {
+        hint: 'No key is that long. Ask for a page: ?prefix=.',
+      }),
+    )
   }
   return undefined
 }

@@ -3,7 +3,8 @@
  *
  *   GET /                          what there is
  *   GET /views                     names of the views
- *   GET /views/<view>              a page of rows: ?prefix= &after= &limit=
+ *   GET /views/<view>              a page of rows: ?prefix= &after= &limit=; 503 where it has none while that cannot be told. `untold` lists
+ *                                  the partitions whose rows may be missing from it
  *   GET /views/<view>/<key>        one row and how fresh it is; 404 where there is none, 503 while that cannot be told
  *                                  ?decide=<name>: 200 when the read may carry that decision, 409 with the reason when not
  *   GET /health/live, /health/ready
@@ -64,8 +65,11 @@ async function page(view: AnyView, context: Context): Promise<Response> {
   const prefix = context.req.query('prefix')
   const after = context.req.query('after')
   const { rows, next } = await view.page({ limit, ...(prefix === undefined ? {} : { prefix }), ...(after === undefined ? {} : { after }) })
-  const { projection } = view.freshness()
-  return answer(200, { view: view.name, rows, next: next ?? null, freshness: projection }, freshnessHeaders(projection))
+  const { projection, partitions } = view.freshness()
+  const untold = partitions.filter(({ freshness }) => cannotTell(freshness))
+  // As with one row: what is there is told, however old it may be, and nothing is called absent that somebody else may have.
+  const status = rows.length === 0 && cannotTell(projection) ? 503 : 200
+  return answer(status, { view: view.name, rows, next: next ?? null, freshness: projection, untold }, freshnessHeaders(projection))
 }
 
 async function row(view: AnyView, context: Context): Promise<Response> {
@@ -84,7 +88,12 @@ function bodyOf({ value, freshness, row }: Answer<unknown>): object {
 /** A row that is not found is absent only if the projection knows what it should hold. */
 function statusOfRead({ value, freshness }: Answer<unknown>): number {
   if (value !== undefined) return 200
-  return freshness.state === 'restoring' || freshness.state === 'unknown' ? 503 : 404
+  return cannotTell(freshness) ? 503 : 404
+}
+
+/** Whether what is not found may be there all the same. */
+function cannotTell({ state }: Freshness): boolean {
+  return state === 'restoring' || state === 'unknown'
 }
 
 async function decided(view: AnyView, key: unknown, decision: string): Promise<Response> {

@@ -37,6 +37,8 @@ afterAll(async () => {
 interface Body {
   readonly value: { readonly orders: number; readonly units: number; readonly cents: string }
   readonly rows: readonly { readonly text: string }[]
+  readonly untold: readonly object[]
+  readonly freshness: { readonly state: string }
   readonly next: string | null
   readonly why: string
   readonly error: { readonly code: string; readonly hint: string }
@@ -114,6 +116,8 @@ describe('a row', () => {
   ])('under a key that is none (%s) is 400 with a code', async (key, code) => {
     const { status, body } = await get(`/views/demand-by-sku/${key}`)
     expect([status, body.error.code]).toEqual([400, code])
+    // How a key is written in a URL.
+    expect(body.error.hint).toMatch(/%7C|UTF-8/)
   })
 })
 
@@ -180,6 +184,44 @@ describe('pages', () => {
     expect(await texts('prefix=sku%201&after=sku%200%7Cshop%2Fcustomer-0')).toEqual(await texts('prefix=sku%201'))
     expect(await texts('prefix=sku%201&after=sku%202%7Cx')).toEqual([])
     expect(await texts('prefix=nothing')).toEqual([])
+  })
+
+  test('that are empty are 503 while nobody can tell that nothing is there, as a row is, and 200 where it is known', async () => {
+    const blind = await serve(blindTo(running.app), { port: 0 })
+    const response = await fetch(`${blind.url}/views/demand-by-sku?prefix=sku`)
+    expect([response.status, response.headers.get('tidemark-freshness')]).toEqual([503, 'restoring'])
+    expect(await response.json()).toMatchObject({ rows: [], freshness: { state: 'restoring' } })
+    await blind.close()
+    const { status, body } = await get('/views/demand-by-sku?prefix=nothing')
+    expect([status, body.freshness.state, body.rows, body.untold]).toEqual([200, 'fresh', [], []])
+  })
+
+  test('that miss a part hold what is there, and say which partitions are not told', async () => {
+    const freshness = { state: 'unknown', reason: 'another worker has its task' } as const
+    const half = await serve(
+      {
+        ...blindTo(running.app),
+        view: (name) => {
+          const view = running.app.view(name)
+          const [here] = view.freshness().partitions
+          const partitions = [here as NonNullable<typeof here>, { partition: 1, freshness }]
+          return {
+            name,
+            keyOf: (text) => view.keyOf(text),
+            get: (key) => view.get(key),
+            decide: (decision, key) => view.decide(decision, key),
+            page: (options) => view.page(options),
+            count: () => view.count(),
+            freshness: () => ({ projection: freshness, partitions }),
+          }
+        },
+      },
+      { port: 0 },
+    )
+    const response = await fetch(`${half.url}/views/demand-by-sku?limit=2`)
+    expect([response.status, response.headers.get('tidemark-freshness')]).toEqual([200, 'unknown'])
+    expect(await response.json()).toMatchObject({ rows: [{}, {}], freshness, untold: [{ partition: 1, freshness }] })
+    await half.close()
   })
 
   test.each(['0', '1001', '-1', 'ten', '1.5'])('of %s rows are refused', async (limit) => {
