@@ -6,6 +6,8 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { TidemarkError } from './base/errors.ts'
+import { refuseUnknown } from './base/options.ts'
+import { quoted } from './base/shell-word.ts'
 import { type Duration, durationMs } from './base/time.ts'
 import type { Topology, ViewOf } from './operators/stream.ts'
 import type { PlanLock } from './plan/lock.ts'
@@ -63,6 +65,25 @@ export interface StartOptions {
   readonly lock?: PlanLock
 }
 
+const DEFAULT_DIR = '.tidemark'
+const OPTIONS: readonly (keyof StartOptions)[] = [
+  'dir',
+  'log',
+  'state',
+  'schemas',
+  'guarantee',
+  'instance',
+  'membership',
+  'session',
+  'commitInterval',
+  'commitBytes',
+  'cacheKeys',
+  'fsync',
+  'freezeRows',
+  'telemetry',
+  'lock',
+]
+
 type Views<P extends readonly unknown[]> = ViewOf<P[number]>
 type Named<P extends readonly unknown[], N> = Extract<Views<P>, { readonly name: N }>
 
@@ -95,12 +116,10 @@ export interface Running<P extends readonly unknown[]> {
  * const { value, freshness } = await app.view('allocatable-stock').get({ sku: '85123A', region: 'EU' })
  */
 export async function start<P extends readonly unknown[]>(topology: Topology<P>, options: StartOptions = {}): Promise<Running<P>> {
+  const lock = options.lock === undefined ? undefined : checkedLock(options.lock, 'the lock given to start()')
   const { world, close } = await openWorld(options)
   try {
-    const app = await App.start(topology.graph, world, {
-      ...settingsOf(options),
-      lock: options.lock === undefined ? undefined : checkedLock(options.lock, 'the lock given to start()'),
-    })
+    const app = await App.start(topology.graph, world, { ...settingsOf(options), lock })
     await app.running()
     return {
       app,
@@ -151,7 +170,8 @@ export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
 
 /** Opens the drivers of some options, for a runtime or for a tool that works beside none. @throws TidemarkError OPTION_INVALID, LOG_*, BROKER_* */
 export async function openWorld(options: StartOptions): Promise<{ readonly world: World; readonly close: () => Promise<void> }> {
-  const dir = options.dir ?? '.tidemark'
+  refuseUnknown(options, OPTIONS, 'start()')
+  const dir = options.dir ?? DEFAULT_DIR
   requireFolder(dir)
   const [{ nodeClock: clock, nodeRandom: random }, { nativeCodecs: codecs }, { avroSerdes }] = await Promise.all([
     import('./drivers/node/index.ts'),
@@ -171,7 +191,7 @@ export async function openWorld(options: StartOptions): Promise<{ readonly world
       codecs,
       clock,
       random,
-      telemetry: options.telemetry ?? spoken(),
+      telemetry: options.telemetry ?? spoken(options),
       failpoint: { hit: () => undefined },
     }
     return { world, close: () => opened.close() }
@@ -194,14 +214,17 @@ export function requireFolder(dir: string): void {
 }
 
 /** What must not pass in silence where nobody listens: on stderr, a line each. */
-function spoken(): Telemetry {
+function spoken({ dir = DEFAULT_DIR, log }: StartOptions): Telemetry {
   const told = new Set<string>()
+  const place = log === undefined ? `--dir ${quoted(dir)}` : (log.words ?? '--dir <its folder>')
+  // A folder has one owner, brokers serve many.
+  const when = log?.words === undefined ? 'when this program has ended' : 'also while it runs'
   return {
     count: (counter, { step, value }) => {
       if (counter !== 'dead' && counter !== 'parked') return
       const sentence =
         counter === 'dead'
-          ? `step "${step}" dead-lettered a record (${value}); its dead topic has it, and says why`
+          ? `step "${step}" dead-lettered a record (${value}); "tidemark dead list ${place} --topology <its module>" shows it and says why, ${when}`
           : `step "${step}" parked a key`
       if (told.has(sentence)) return
       told.add(sentence)

@@ -1,9 +1,10 @@
 /** What a program gets that only says `start`. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { context, contract, publisher, schema, silent, start, text, topology } from '#tidemark'
+import { context, contract, publisher, type StartOptions, schema, silent, start, text, topology } from '#tidemark'
+import { kafka } from '#tidemark/drivers/kafka'
 
 const shop = context('shop', { owner: 'web-team' })
 const Bought = schema<{ total: number }>({ type: 'record', name: 'Bought', fields: [{ name: 'total', type: 'int' }] })
@@ -52,12 +53,47 @@ for (const [who, telemetry, told] of [
       await app.close()
       const lines = said.mock.calls.map(([line]) => String(line))
       expect(lines).toHaveLength(told)
-      for (const line of lines) expect(line).toMatch(/step "spending" dead-lettered a record \(STEP_FAILED\)/)
+      for (const line of lines) {
+        expect(line).toMatch(/step "spending" dead-lettered a record \(STEP_FAILED\)/)
+        // In words that can be run.
+        expect(line).toContain(
+          `"tidemark dead list --dir ${dir} --topology <its module>" shows it and says why, when this program has ended.`,
+        )
+      }
     } finally {
       rmSync(dir, { recursive: true, force: true })
     }
   })
 }
+
+test('an option that says nothing is refused before anything is made, also one of the log', async () => {
+  const dir = join(tmpdir(), 'tidemark-start-never-made')
+  await expect(start(failing, { dir, commitIntervall: '1s' } as StartOptions)).rejects.toMatchObject({
+    code: 'OPTION_INVALID',
+    message: 'start() has no option "commitIntervall"',
+    hint: expect.stringContaining('commitInterval'),
+  })
+  expect(existsSync(dir)).toBe(false)
+  for (const [options, said] of [
+    [{ brokers: ['127.0.0.1:9092'], broker: '' }, 'kafka() has no option "broker"'],
+    [{ brokers: ['127.0.0.1:9092'], ssl: { ca: '' } }, 'ssl of kafka() has no option "ca"'],
+    [
+      { brokers: ['127.0.0.1:9092'], sasl: { mechanism: 'plain', username: 'x', password: 'x' } },
+      'sasl of kafka() has no option "password"',
+    ],
+  ] as const)
+    expect(() => kafka(options as never)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID', message: said }))
+})
+
+test('a plan lock that is none is refused before anything is made', async () => {
+  const dir = join(tmpdir(), 'tidemark-start-never-made')
+  await expect(start(failing, { dir, lock: { stores: {} } as never })).rejects.toMatchObject({
+    code: 'PLAN_LOCK_INVALID',
+    message: 'the lock given to start() is not a plan lock',
+    detail: 'It has no "lockVersion".',
+  })
+  expect(existsSync(dir)).toBe(false)
+})
 
 test.each([
   ['a file', 'taken', 'taken'],

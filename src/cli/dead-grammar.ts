@@ -68,6 +68,12 @@ export function addDead(program: Command, shell: Shell, ends: Ends): void {
       return await deadRedrive({ ...common(words), step, offset, all, dryRun }, shell)
     }),
   )
+
+  examples(dead, [
+    ['tidemark dead list', 'how many there are, by step and reason'],
+    ['tidemark dead show --step orders-as-sales --limit 5', 'the oldest of one step, with what failed'],
+    ['tidemark dead redrive --step orders-as-sales --dry-run', 'whether they would go on now, before they do'],
+  ])
 }
 
 function common(words: Words): { json: boolean } & WantedAnywhere {

@@ -66,6 +66,11 @@ export function addTopics(program: Command, shell: Shell, ends: Ends): void {
       }),
     )
   }
+  examples(topics, [
+    ['tidemark topics plan topologies/retail', 'what would be made, and what is there'],
+    ['tidemark topics apply topologies/retail --brokers kafka-1:9092', 'make what is missing, before the first worker'],
+    ['tidemark topics verify topologies/retail', 'in CI: exit code 2 when a topic is not as the topology says'],
+  ])
 }
 
 export function addAcl(program: Command, shell: Shell, ends: Ends): void {

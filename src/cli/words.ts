@@ -8,8 +8,3 @@ export const SWITCHES = ['equal', 'always', 'never'] as const
 export const DEFAULT_PORT = 8080
 /** Where schemas lie. */
 export const DEFAULT_SCHEMAS = 'schemas'
-
-/** A word as a shell takes it for one. @example quoted("my data") // "'my data'" */
-export function quoted(word: string): string {
-  return /^[\w@%+=:,./#-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-}

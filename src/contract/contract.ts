@@ -2,6 +2,7 @@
  * Contracts: what a fact's data means, who owns it, how it travels. A contract is a frozen value that both sides import.
  */
 import { TidemarkError } from '../base/errors.ts'
+import { refuseUnknown } from '../base/options.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 import type { Key } from './key.ts'
 import type { Schema, TypeOf } from './schema.ts'
@@ -14,10 +15,11 @@ export interface Context {
 }
 
 /**
- * @throws TidemarkError NAME_INVALID
+ * @throws TidemarkError NAME_INVALID, OPTION_INVALID
  * @example const orders = context('orders', { owner: 'order-platform' })
  */
 export function context(name: string, about: { readonly owner: string }): Context {
+  refuseUnknown(about, ['owner'], `context "${name}"`)
   return Object.freeze({ name: checkedName(name, 'context'), owner: about.owner })
 }
 
@@ -25,6 +27,7 @@ const NAME = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/
 
 /** Names become topics, folders and URLs, so they are narrow: lower-case letters, digits and inner dashes. */
 export function checkedName(name: string, what: string): string {
+  if (typeof name !== 'string') throw noText(name, `a ${what}`, 'Give its name first, such as "orders-once".')
   if (NAME.test(name) && name.length <= 100) return name
   throw new TidemarkError('NAME_INVALID', `"${name}" is not a name for a ${what}`, {
     hint: 'Use lower-case letters, digits and dashes, such as "orders-once" (at most 100).',
@@ -33,10 +36,23 @@ export function checkedName(name: string, what: string): string {
 
 /** A contract's topic may have dots as well, as Kafka's may; it has no slash, because `topic/partition` is a key everywhere. */
 export function checkedTopic(topic: string): string {
+  if (typeof topic !== 'string') throw noText(topic, 'a topic', 'Give its name; the one of a contract is contract.topic.')
   if (/^[a-zA-Z0-9._-]{1,200}$/.test(topic) && topic !== '.' && topic !== '..') return topic
   throw new TidemarkError('NAME_INVALID', `"${topic}" is not a name for a topic`, {
     hint: 'Use letters, digits, dots, dashes and underscores (at most 200).',
   })
+}
+
+/** Only a program that no compiler has seen gets here. */
+function noText(given: unknown, what: string, hint: string): TidemarkError {
+  const name = (given as { readonly name?: unknown } | null | undefined)?.name
+  const called = typeof name === 'string' ? ` (of the name "${name}")` : ''
+  return new TidemarkError('NAME_INVALID', `${what} is named by a text, and this is ${kindOf(given)}${called}`, { hint })
+}
+
+function kindOf(given: unknown): string {
+  if (given === undefined || given === null) return String(given)
+  return `${typeof given === 'object' ? 'an' : 'a'} ${typeof given}`
 }
 
 export type Events = { readonly [type: string]: Schema<unknown> }
@@ -132,17 +148,11 @@ const TERMS: readonly (keyof ContractTerms<Events, unknown>)[] = [
   'unknownEvents',
   'retention',
 ]
-
-/** @throws TidemarkError OPTION_INVALID when something is said that says nothing */
-export function refuseUnknown(given: object, known: readonly string[], of: string): void {
-  const unknown = Object.keys(given).find((key) => !known.includes(key))
-  if (unknown === undefined) return
-  throw new TidemarkError('OPTION_INVALID', `${of} has no option "${unknown}"`, { hint: `It has ${known.join(', ')}.` })
-}
+const ENVELOPE: readonly (keyof EnvelopeFields<unknown>)[] = ['id', 'time', 'sequence']
 
 /**
  * Declares a contract.
- * @throws TidemarkError CONTRACT_INVALID, NAME_INVALID
+ * @throws TidemarkError CONTRACT_INVALID, NAME_INVALID, OPTION_INVALID
  * @example
  * const orderLifecycle = contract('order-lifecycle', {
  *   owner: orders, version: 1, topic: 'orders.lifecycle.v1', key: text, sequence: 'per key',
@@ -158,6 +168,7 @@ export function contract<const Name extends string, E extends Events, K>(
   }
   checkedName(name, 'contract')
   refuseUnknown(terms, TERMS, `contract "${name}"`)
+  refuseUnknown(terms.envelope ?? {}, ENVELOPE, `envelope of contract "${name}"`)
   const exchange = terms.exchange ?? 'events'
   const sequence = terms.sequence ?? 'none'
   const unknownEvents = terms.unknownEvents ?? 'dead-letter'
@@ -182,6 +193,7 @@ export function contract<const Name extends string, E extends Events, K>(
   for (const type of types) checkedEvent(type, terms.events[type] as Schema<unknown>, refuse)
   for (const [type, closed] of Object.entries(terms.reasons ?? {})) {
     if (!types.includes(type)) refuse(`lists reasons for "${type}", which is none of its events`, `Its events are ${types.join(', ')}.`)
+    refuseUnknown(closed as object, ['field', 'codes'], `reasons of "${type}" in contract "${name}"`)
     checkedReasons(type, closed as { field: string; codes: readonly string[] }, terms.events[type] as Schema<unknown>, refuse)
   }
   if (terms.sources?.length === 0)

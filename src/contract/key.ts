@@ -57,7 +57,8 @@ export function keyCodec(key: Key<unknown>): KeyCodec<unknown> {
 
 const textCodec: KeyCodec<unknown> = {
   encode: (key) => {
-    if (typeof key !== 'string') throw invalid(`a text key must be a string, not ${kindOf(key)}`)
+    if (typeof key !== 'string')
+      throw invalid(`a text key must be a string, not ${kindOf(key)}`, 'Give the text itself, or declare the key compound() or avroKey().')
     return bytesOf(key)
   },
   decode: readText,
@@ -67,7 +68,11 @@ const textCodec: KeyCodec<unknown> = {
 
 /** Half a character has no bytes of its own: all halves would become the same ones, and two keys one. */
 function bytesOf(key: string): Buffer {
-  if (!key.isWellFormed()) throw invalid('a key has half a character (a lone surrogate)')
+  if (!key.isWellFormed())
+    throw invalid(
+      'a key has half a character (a lone surrogate)',
+      'A text was cut within a character: cut it by characters, not by its length.',
+    )
   return Buffer.from(key, 'utf8')
 }
 
@@ -78,20 +83,22 @@ function readText(bytes: Buffer, start: number, end: number): string {
     try {
       return decoder.decode(bytes.subarray(start, end))
     } catch {
-      throw invalid('a key is not valid UTF-8')
+      throw invalid('a key is not valid UTF-8', 'Whoever writes the topic has keys of another kind: declare what they are.')
     }
   }
   return binary(bytes, start, end)
 }
 
 function compoundCodec(parts: readonly string[]): KeyCodec<unknown> {
+  const asObject = `Such as { ${parts.map((part) => `${part}: '...'`).join(', ')} }.`
+  const asText = `As a text it is ${parts.join('|')}, and "|" and "\\" within a part have a "\\" before them. In a URL "|" is %7C and "\\" is %5C.`
   const join = (key: unknown): string => {
     if (typeof key !== 'object' || key === null)
-      throw invalid(`a compound key must be an object with ${parts.join(', ')}, not ${kindOf(key)}`)
+      throw invalid(`a compound key must be an object with ${parts.join(', ')}, not ${kindOf(key)}`, asObject)
     const values: string[] = []
     for (const part of parts) {
       const value = (key as Record<string, unknown>)[part]
-      if (typeof value !== 'string') throw invalid(`part "${part}" of a compound key must be a string, not ${kindOf(value)}`)
+      if (typeof value !== 'string') throw invalid(`part "${part}" of a compound key must be a string, not ${kindOf(value)}`, asObject)
       values.push(/[\\|]/.test(value) ? value.replace(/[\\|]/g, '\\$&') : value)
     }
     return values.join('|')
@@ -104,7 +111,7 @@ function compoundCodec(parts: readonly string[]): KeyCodec<unknown> {
       if (char === '\\') {
         i += 1
         const escaped = written[i]
-        if (escaped !== '\\' && escaped !== '|') throw invalid('a compound key escapes something else than \\ or |')
+        if (escaped !== '\\' && escaped !== '|') throw invalid('a compound key escapes something else than \\ or |', asText)
         value += escaped
       } else if (char === '|') {
         values.push(value)
@@ -113,7 +120,7 @@ function compoundCodec(parts: readonly string[]): KeyCodec<unknown> {
     }
     values.push(value)
     if (values.length !== parts.length) {
-      throw invalid(`a compound key has ${values.length} parts instead of ${parts.length} (${parts.join('|')})`)
+      throw invalid(`a compound key has ${values.length} parts instead of ${parts.length} (${parts.join('|')})`, asText)
     }
     return Object.fromEntries(parts.map((part, i) => [part, values[i]]))
   }
@@ -125,8 +132,8 @@ function compoundCodec(parts: readonly string[]): KeyCodec<unknown> {
   }
 }
 
-function invalid(sentence: string): TidemarkError {
-  return new TidemarkError('KEY_INVALID', sentence)
+function invalid(sentence: string, hint: string): TidemarkError {
+  return new TidemarkError('KEY_INVALID', sentence, { hint })
 }
 
 function kindOf(value: unknown): string {

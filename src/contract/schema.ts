@@ -35,7 +35,10 @@ export type Branded<T, Name extends string> = T & { readonly [brand]: Name }
 export function schema<T>(avro: AvroSchema): Schema<T> {
   const type = readSchema(avro)
   if (type.kind !== 'record') {
-    throw new TidemarkError('SCHEMA_INVALID', 'a schema must be an Avro record with a name', { detail: `It is of type "${type.kind}".` })
+    throw new TidemarkError('SCHEMA_INVALID', 'a schema must be an Avro record with a name', {
+      detail: `It is of type "${type.kind}".`,
+      hint: "Wrap it: { type: 'record', name: 'Price', fields: [{ name: 'cents', type: 'long' }] }.",
+    })
   }
   return Object.freeze({ name: type.name, avro })
 }

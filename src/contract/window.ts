@@ -3,6 +3,7 @@
  * (Windows of aggregations are always called tumbling, hopping, sliding or session windows.)
  */
 import { TidemarkError } from '../base/errors.ts'
+import { refuseUnknown } from '../base/options.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 
 export interface Window {
@@ -27,6 +28,7 @@ const POLICIES: readonly Otherwise[] = ['proceed', 'refuse', 'ask-authority', 'd
 
 /** @throws TidemarkError OPTION_INVALID */
 export function checkedDecision(decision: Decision, where: string): Decision {
+  refuseUnknown(decision, ['maxStaleness', 'otherwise'], where)
   durationMs(decision.maxStaleness, `${where}: maxStaleness`)
   if (POLICIES.includes(decision.otherwise)) return decision
   throw new TidemarkError('OPTION_INVALID', `${where}: otherwise is "${decision.otherwise}"`, {
@@ -43,6 +45,7 @@ export interface WindowMs {
 
 /** @throws TidemarkError OPTION_INVALID */
 export function checkedWindow(window: Window, where: string): WindowMs {
+  refuseUnknown(window, ['target', 'quantile', 'max', 'why'], where)
   const targetMs = durationMs(window.target, `${where}: target`)
   const maxMs = durationMs(window.max, `${where}: max`)
   const quantile = window.quantile ?? 0.99
@@ -53,7 +56,10 @@ export function checkedWindow(window: Window, where: string): WindowMs {
     })
   }
   if (!(quantile > 0 && quantile < 1)) {
-    throw new TidemarkError('OPTION_INVALID', `${where}: the quantile must lie between 0 and 1`, { detail: `It is ${quantile}.` })
+    throw new TidemarkError('OPTION_INVALID', `${where}: the quantile must lie between 0 and 1`, {
+      detail: `It is ${quantile}.`,
+      hint: 'It is the share of time within the target, such as 0.99.',
+    })
   }
   return { targetMs, quantile, maxMs }
 }

@@ -9,6 +9,7 @@
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { oneOf } from '../base/options.ts'
 import { sha256 } from '../base/sha256.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
@@ -31,6 +32,7 @@ export interface DedupeOptions<V, K> extends StepOptions {
 
 export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, unknown>, reads: readonly string[] | undefined): Tip {
   const { shape } = tip
+  if (options.by !== undefined) oneOf(options.by, ['id', 'sequence'], `by of step "${step}"`)
   const bySequence =
     options.sequence !== undefined ||
     (options.id === undefined && (options.by ?? (shape.language?.sequence === 'per key' ? 'sequence' : 'id')) === 'sequence')
@@ -118,6 +120,7 @@ function seenBySequence(step: string, sequence: ((value: unknown, fact: Fact) =>
         if (joined.length > 2 * HOLES_MAX) {
           throw new TidemarkError('SCOPE_TOO_LARGE', `a key's sequence has more than ${HOLES_MAX} holes`, {
             detail: `Step "${step}" met number ${n} after ${through}.`,
+            hint: 'Its producer does not number the facts of a key 1, 2, 3. Drop repeats by their id instead: by: "id".',
           })
         }
         // What has become contiguous is one number again.

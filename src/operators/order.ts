@@ -5,6 +5,7 @@
  * Not promised: any order between keys. There is no global order in tidemark.
  */
 import { TidemarkError } from '../base/errors.ts'
+import { oneOf, refuseUnknown } from '../base/options.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Out, RowFormat, Scope } from '../topology/node.ts'
@@ -59,6 +60,9 @@ const format: RowFormat = {
 
 export function order(tip: Tip, step: string, options: OrderOptions<unknown, unknown>, reads: readonly string[] | undefined): Tip {
   const gap = options.gap ?? { hold: { records: 1_000 }, then: 'park' }
+  refuseUnknown(gap, ['hold', 'then'], `gap of step "${step}"`)
+  oneOf(gap.then, ['park', 'skip', 'halt'], `then, in the gap of step "${step}",`)
+  if (typeof gap.hold === 'object') refuseUnknown(gap.hold, ['records'], `hold of step "${step}"`)
   const holdMs = typeof gap.hold === 'object' ? undefined : durationMs(gap.hold, `hold of step "${step}"`)
   // To hold for no time is to hold nothing.
   const holdMax = typeof gap.hold === 'object' ? gap.hold.records : holdMs === 0 ? 0 : undefined

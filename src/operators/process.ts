@@ -3,6 +3,7 @@
  * what it writes and sends takes effect only when it returns, its rows are committed with its position, its stream time survives restarts.
  */
 import { TidemarkError } from '../base/errors.ts'
+import { refuseUnknown } from '../base/options.ts'
 import type { Schema } from '../contract/schema.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Incoming, Out, RowFormat, Scope } from '../topology/node.ts'
@@ -41,6 +42,7 @@ export interface ProcessTerms<Row = unknown, Value = unknown> extends StepOption
 export function process(tips: readonly Tip[], step: string, terms: ProcessTerms, facts: readonly string[]): Tip {
   const [first] = tips
   if (first === undefined) throw new TypeError('process() needs a stream')
+  if (terms.expires !== undefined) refuseUnknown(terms.expires, ['keepMs'], `expires of step "${step}"`)
   if (terms.expires !== undefined && terms.ranged === true) {
     throw new TidemarkError('OPTION_INVALID', `step "${step}" wants ranges of rows that expire`, {
       hint: 'Rows in time buckets do not lie together by key. Choose one of the two.',

@@ -6,12 +6,14 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { hashed } from '../base/murmur.ts'
+import { refuseUnknown } from '../base/options.ts'
 import type { Context } from '../contract/contract.ts'
 import { checkedTopic } from '../contract/contract.ts'
 import type { Schema } from '../contract/schema.ts'
 import { checkedDecision, checkedWindow, type Decision, type Window } from '../contract/window.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Incoming, Scope } from '../topology/node.ts'
+import { refuseOtherEvents } from './shapes.ts'
 
 export interface ProjectTerms extends StepOptions {
   readonly row: Schema<unknown>
@@ -36,6 +38,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
       hint: 'A fold that replaces the row has gate: { version }. A fold that adds up has identity: the dedupe or order steps that let each fact pass once.',
     })
   }
+  if (gate !== undefined) refuseUnknown(gate, ['version'], `gate of projection "${step}"`)
   const fold = foldOf(step, terms, tip)
   const windows: Record<string, ReturnType<typeof checkedWindow>> = {}
   for (const fact of tip.facts) {
@@ -49,7 +52,9 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
   }
   for (const fact of Object.keys(terms.windows ?? {})) {
     if (!tip.facts.includes(fact))
-      throw new TidemarkError('TOPOLOGY_INVALID', `projection "${step}" has a window for "${fact}", which it does not follow`)
+      throw new TidemarkError('TOPOLOGY_INVALID', `projection "${step}" has a window for "${fact}", which it does not follow`, {
+        hint: tip.facts.length === 0 ? 'It follows no contract, so it has no windows.' : `It follows ${tip.facts.join(', ')}.`,
+      })
   }
 
   for (const [name, decision] of Object.entries(terms.decisions ?? {})) checkedDecision(decision, `decision "${name}" of "${step}"`)
@@ -113,6 +118,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
         if (!Number.isSafeInteger(version) || version < 1) {
           throw new TidemarkError('ENVELOPE_INVALID', `the gate of "${step}" gave version ${version}`, {
             detail: 'Versions are whole numbers from 1.',
+            hint: 'Take a number that the source raises with every change of the key, such as (event, fact) => fact.sequence.',
           })
         }
         if (version < stored) {
@@ -147,6 +153,7 @@ function codeOf(fold: ProjectTerms['fold']): string {
 function foldOf(step: string, terms: ProjectTerms, tip: Tip): (row: unknown, value: unknown, fact: Fact) => unknown {
   if (typeof terms.fold === 'function') return terms.fold
   const cases = terms.fold
+  refuseOtherEvents(cases, tip.shape, `the fold of "${step}"`)
   for (const type of Object.keys(tip.shape.language?.events ?? {})) {
     if (cases[type] === undefined)
       throw new TidemarkError('TOPOLOGY_INVALID', `the fold of "${step}" has no case for "${type}"`, {
@@ -156,7 +163,10 @@ function foldOf(step: string, terms: ProjectTerms, tip: Tip): (row: unknown, val
   return (row, value, fact) => {
     const { type } = value as { readonly type: string }
     const each = cases[type]
-    if (each === undefined) throw new TidemarkError('EVENT_UNKNOWN', `the fold of "${step}" has no case for "${type}"`)
+    if (each === undefined)
+      throw new TidemarkError('EVENT_UNKNOWN', `the fold of "${step}" has no case for "${type}"`, {
+        hint: `Add ${type}: (row, event) => row.`,
+      })
     return each(row, value, fact)
   }
 }

@@ -1,4 +1,5 @@
 /** What flows along an edge, made from what the user gave: contracts and schemas. */
+import { TidemarkError } from '../base/errors.ts'
 import type { AnyContract } from '../contract/contract.ts'
 import type { Key } from '../contract/key.ts'
 import type { Schema } from '../contract/schema.ts'
@@ -32,4 +33,17 @@ export function sameShape(a: Shape, b: Shape): boolean {
 /** What a function is given as the value: nothing, where its step says that it reads no field, so that nothing is decoded for it. */
 export function valueFor(reads: readonly string[] | undefined): (incoming: Incoming) => unknown {
   return reads?.length === 0 ? () => undefined : (incoming) => incoming.value
+}
+
+/**
+ * A case for an event that never comes is a mistyped name, and the events of the right one would go another way.
+ * @throws TidemarkError TOPOLOGY_INVALID
+ */
+export function refuseOtherEvents(cases: object, { language }: Shape, what: string): void {
+  if (language === undefined) return
+  const other = Object.keys(cases).find((type) => !Object.hasOwn(language.events, type))
+  if (other === undefined) return
+  throw new TidemarkError('TOPOLOGY_INVALID', `${what} has a case for "${other}", which is no event of contract "${language.name}"`, {
+    hint: `Its events are ${Object.keys(language.events).join(', ')}.`,
+  })
 }

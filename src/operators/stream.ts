@@ -3,6 +3,7 @@
  * the types carry what must not be forgotten: the events that need a case, the facts that need a window, the names of views and decisions.
  */
 import { TidemarkError } from '../base/errors.ts'
+import { oneOf, refuseUnknown } from '../base/options.ts'
 import type { Duration } from '../base/time.ts'
 import { type AnyContract, type Context, type Contract, checkedTopic, type Translated } from '../contract/contract.ts'
 import type { Key } from '../contract/key.ts'
@@ -125,6 +126,7 @@ export class Stream<K, V, Facts extends string> {
   }
   /** Takes over another context's language, with a reason. */
   conform(step: string, to: Context, about: { readonly why: string }): Stream<K, V, Facts> {
+    refuseUnknown(about, ['why'], `step "${step}"`)
     return new Stream(conform(this.#tip, step, to, about.why))
   }
   filter<R extends string = string>(
@@ -188,6 +190,7 @@ export class Stream<K, V, Facts extends string> {
   to(step: string, topic: string, options: SinkOptions = {}): void {
     const { draft, from, shape, facts } = this.#tip
     const { partitions, cleanup = 'delete' } = options
+    oneOf(cleanup, CLEANUPS, `cleanup of step "${step}"`)
     draft.add(
       step,
       { kind: 'sink', operator: 'to', from: [from], emits: shape, topic: checkedTopic(topic), partitions, cleanup, reads: [] },
@@ -196,6 +199,8 @@ export class Stream<K, V, Facts extends string> {
     )
   }
 }
+
+const CLEANUPS = ['compact', 'delete'] as const
 
 export interface SinkOptions extends StepOptions {
   /** Partitions of the topic where tidemark makes it. Default: those of what is written. */
@@ -263,10 +268,13 @@ export class Flow {
   ): Stream<K, V, never> {
     const step =
       options.step ??
-      topic
+      checkedTopic(topic)
         .toLowerCase()
         .replaceAll(/[^a-z0-9]+/g, '-')
         .replaceAll(/^-|-$/g, '')
+    const { cleanup = 'delete' } = options
+    oneOf(cleanup, CLEANUPS, `cleanup of step "${step}"`)
+    refuseUnknown(serdes, ['key', 'value'], `stream "${step}"`)
     return Stream.at(
       this.#draft.add(
         step,
@@ -279,7 +287,7 @@ export class Flow {
           contract: undefined,
           noDedupe: undefined,
           retentionMs: -1,
-          cleanup: options.cleanup ?? 'delete',
+          cleanup,
           emits: shapeOf(serdes.key, plainValue(serdes.value), undefined),
         },
         options,
@@ -346,6 +354,7 @@ export function topology<const P extends readonly Projection<string, never, neve
   define: (flow: Flow) => P,
   options: TopologyOptions = {},
 ): Topology<P> {
+  refuseUnknown(options, ['onError'], `topology "${name}"`)
   const draft = new Draft(name, options.onError ?? 'dead-letter')
   const projections = define(new Flow(draft))
   const graph = draft.graph()

@@ -6,7 +6,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { AnyContract, Translated } from '../contract/contract.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Out } from '../topology/node.ts'
-import { eventValues, shapeOf } from './shapes.ts'
+import { eventValues, refuseOtherEvents, shapeOf } from './shapes.ts'
 
 /** Says that a fact does not fit what the target means. It is answered as the step's `onError` says. */
 export interface Rejection {
@@ -41,6 +41,7 @@ export function translate(
   options: StepOptions,
   reads: readonly string[] | undefined,
 ): Tip {
+  refuseOtherEvents(cases, tip.shape, `step "${step}"`)
   for (const type of Object.keys(tip.shape.language?.events ?? {})) {
     if (cases[type] === undefined) {
       throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" has no case for "${type}"`, {
@@ -61,7 +62,10 @@ export function translate(
         run: (incoming, out, count) => {
           const event = incoming.value as { readonly type: string }
           const translation = cases[event.type]
-          if (translation === undefined) throw new TidemarkError('EVENT_UNKNOWN', `step "${step}" has no case for "${event.type}"`)
+          if (translation === undefined)
+            throw new TidemarkError('EVENT_UNKNOWN', `step "${step}" has no case for "${event.type}"`, {
+              hint: `Translate it, or say ${event.type}: 'ignore'.`,
+            })
           if (translation === 'ignore') {
             count('ignored', event.type)
             return
@@ -81,7 +85,11 @@ export function translate(
       if ('value' in result) {
         const { key, value } = result as Translated<unknown, { readonly type: string }>
         if (!Object.hasOwn(to.events, value.type)) {
-          throw new TidemarkError('FACT_FOREIGN', `step "${step}" made "${value.type}", which contract "${to.name}" does not have`)
+          throw new TidemarkError('FACT_FOREIGN', `step "${step}" made "${value.type}", which contract "${to.name}" does not have`, {
+            hint: `Make facts with ${Object.keys(to.events)
+              .map((type) => `make.${type}`)
+              .join(', ')} of that contract.`,
+          })
         }
         out.fact(key, value)
         return

@@ -273,6 +273,8 @@ export interface Log {
 /** What `start` takes as its log: a driver with its settings, not opened yet. */
 export interface LogDriver {
   readonly name: string
+  /** The words by which `tidemark` finds what is there, for hints; undefined where it cannot. @example `--brokers 127.0.0.1:9092` */
+  readonly words?: string
   open(parts: {
     readonly clock: Clock
     readonly random: Random

@@ -21,7 +21,10 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
   const timeOf = contract.envelope.time
   return (rec) => {
     const envelope = rec.open()
-    if (rec.keyAt < 0) throw new TidemarkError('KEY_INVALID', `a fact of "${contract.name}" has no key`)
+    if (rec.keyAt < 0)
+      throw new TidemarkError('KEY_INVALID', `a fact of "${contract.name}" has no key`, {
+        hint: 'Its producer has to send one: the key is what the fact is about.',
+      })
     // The source is who answers for a fact, so what says where it comes from must come from where it may.
     if (envelope.has('source')) {
       if (!envelope.isOneOf('source', sources)) {
@@ -36,7 +39,9 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
       const sequence = envelope.digits('sequence')
       if (sequence === undefined) throw missing(rec, contract, HEADER.sequence)
       if (!(Number.isSafeInteger(sequence) && sequence >= 1))
-        throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" has a sequence that is no whole number from 1`)
+        throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" has a sequence that is no whole number from 1`, {
+          hint: 'Its producer numbers the facts of a key 1, 2, 3. Where it cannot, the contract has sequence: "none".',
+        })
     }
     const type = envelope.text('type')
     if (type !== undefined && !types.has(type) && contract.unknownEvents === 'dead-letter') {
@@ -57,7 +62,10 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
     }
     if (timeOf !== undefined) {
       const at = timeOf(rec.value as never)
-      if (!plausibleTime(at)) throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" gives ${at} as its time`)
+      if (!plausibleTime(at))
+        throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" gives ${at} as its time`, {
+          hint: 'envelope: { time } of the contract gives milliseconds since 1970.',
+        })
       rec.at = at
     }
     tally.count('contract_version', rec.contractVersion)

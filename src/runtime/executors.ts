@@ -8,7 +8,7 @@ import type { Failures } from './failures.ts'
 import type { Outbox } from './outbox.ts'
 import type { Outlet, Taker } from './outlet.ts'
 import { type Flavour, Rec } from './record.ts'
-import { type NodeScope, slotOf } from './scope.ts'
+import { KEYLESS, type NodeScope, slotOf } from './scope.ts'
 import type { KeySlot } from './slots.ts'
 import type { TaskState } from './state.ts'
 import { NEVER, type StoreState } from './store-state.ts'
@@ -308,7 +308,7 @@ export class SinkTaker implements Taker {
   #send(rec: Rec): void {
     const key = rec.keyBytes()
     // Records without a key are tidemark's own in an inbox, and nothing behind it could keep state for one.
-    if (key === null && this.#inbox) throw new TidemarkError('KEY_INVALID', 'a record without a key came to an inbox')
+    if (key === null && this.#inbox) throw new TidemarkError('KEY_INVALID', 'a record without a key came to an inbox', { hint: KEYLESS })
     const headers = rec.headerBytes(this.#inbox)
     this.#outbox.send(this.#topic, this.#partitions, rec.partition, rec.at, key, rec.valueBytes(), headers)
   }

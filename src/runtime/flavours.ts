@@ -127,6 +127,7 @@ function admitOf(language: AnyContract): ((value: unknown) => void) | undefined 
     if (typeof reason === 'string' && closed.codes.includes(reason)) return
     throw new TidemarkError('REASON_UNKNOWN', `"${event.type}" gives a reason that contract "${language.name}" does not have`, {
       detail: `Field "${closed.field}" is ${JSON.stringify(reason)?.slice(0, 100)}; the codes are ${closed.codes.join(', ')}.`,
+      hint: 'The producer means one of these, or the contract does not know one yet: add it to its reasons.',
     })
   }
 }

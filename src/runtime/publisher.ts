@@ -102,7 +102,10 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
     const value = about.raw === undefined ? encodeValue(flavour.value, fact.value) : Buffer.from(about.raw)
     const now = this.#access.clock.now()
     const at = about.at ?? now
-    if (!plausibleTime(at)) throw new TidemarkError('OPTION_INVALID', `a fact of "${contract.name}" cannot be of time ${at}`)
+    if (!plausibleTime(at))
+      throw new TidemarkError('OPTION_INVALID', `a fact of "${contract.name}" cannot be of time ${at}`, {
+        hint: 'at is milliseconds since 1970, such as 1735689600000.',
+      })
     const sequence = about.raw === undefined ? await this.#sequence(key, about.sequence) : about.sequence
     const headers = envelopeBytes(
       {

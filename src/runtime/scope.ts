@@ -233,6 +233,9 @@ function frozen(value: unknown): unknown {
   return Object.freeze(value)
 }
 
+/** What to do about records without a key. */
+export const KEYLESS = 'Give its records keys where they are made, or make one of the value: .keyBy(step, key, to), then an inbox.'
+
 /** Bytes of a key that may have state. Escaped, it may take twice that in the keys of its rows, and they must leave room for the rows. */
 export const STATE_KEY_MAX: number = 2 * 1024 * 1024
 
@@ -244,10 +247,12 @@ export function slotOf(state: TaskState, rec: Rec): KeySlot {
     if (known.gone) rec.slot = state.slots.of(known.key, 0, known.key.length)
     return rec.slot as KeySlot
   }
-  if (rec.keyAt < 0) throw new TidemarkError('KEY_INVALID', 'a record without a key came to a step that keeps state by key')
+  if (rec.keyAt < 0)
+    throw new TidemarkError('KEY_INVALID', 'a record without a key came to a step that keeps state by key', { hint: KEYLESS })
   if (rec.keyEnd - rec.keyAt > STATE_KEY_MAX) {
     throw new TidemarkError('KEY_INVALID', `a key of ${rec.keyEnd - rec.keyAt} bytes came to a step that keeps state by key`, {
       detail: `Such keys may have ${STATE_KEY_MAX}.`,
+      hint: 'A key is what a fact is about, not what it says: take a short one, such as a hash of this one (.keyBy, then an inbox).',
     })
   }
   rec.slot = state.slots.of(rec.payload, rec.keyAt, rec.keyEnd)

@@ -138,9 +138,13 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Puts records on a topic as they are, and waits until they are processed; with a crash sentinel, until that has taken effect. */
   async send(topic: string, records: readonly RawRecord[], crash?: Crash): Promise<void> {
-    const { world, failpoints } = await this.#running()
+    const { world, failpoints, app } = await this.#running()
     const [described] = await world.log.describe([topic])
-    if (described === undefined) throw new TidemarkError('TOPIC_UNKNOWN', `topic "${topic}" does not exist`)
+    if (described === undefined) {
+      throw new TidemarkError('TOPIC_UNKNOWN', `topic "${topic}" does not exist`, {
+        hint: `The topology has ${app.plan.topics.map(({ name }) => name).join(', ')}.`,
+      })
+    }
     if (crash !== undefined) failpoints.add(crash.crash)
     const writer = await world.log.plainWriter()
     for (const { key = null, value = null, at = this.clock.now(), headers = [], partition } of records) {

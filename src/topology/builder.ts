@@ -3,7 +3,8 @@
  * frozen `Graph`. Operators add nodes through `Draft.add`; users meet the fluent face in `operators/stream.ts`.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { checkedName, refuseUnknown } from '../contract/contract.ts'
+import { refuseUnknown } from '../base/options.ts'
+import { checkedName } from '../contract/contract.ts'
 import type { From, Graph, Node, OnError, Shape } from './node.ts'
 
 /** A place in a graph that is being built: an output, and what flows there. */
@@ -84,6 +85,7 @@ export class Draft {
 }
 
 function checkedOnError(onError: OnError, step: string): Node['onError'] {
+  if (typeof onError !== 'string') refuseUnknown(onError, ['retry', 'then'], `onError of step "${step}"`)
   const { retry, then } = typeof onError === 'string' ? { retry: 0, then: onError } : onError
   if (!['dead-letter', 'park', 'halt'].includes(then)) {
     throw new TidemarkError('OPTION_INVALID', `onError of step "${step}" is "${then}"`, {

@@ -14,6 +14,11 @@ function copyOf(file: string, lock?: string): string {
   return folder
 }
 
+const HELPED = (
+  'dev, run, plan, check, types, export, replay, verify, acl, dead, dead list, dead show, dead redrive, ' +
+  'topics, topics plan, topics apply, topics verify'
+).split(', ')
+
 describe('words', () => {
   test('that no command knows are answered with a sentence and what was meant', async () => {
     for (const [args, meant] of [
@@ -41,7 +46,7 @@ describe('words', () => {
   })
 
   test('of help are there for every command, with examples, and for the options of a feed', async () => {
-    for (const command of ['dev', 'plan', 'check', 'types', 'export', 'replay', 'verify', 'dead list', 'dead show', 'dead redrive']) {
+    for (const command of ['dev', 'run', 'plan', 'check', 'types', 'export', 'replay', 'verify', 'acl', 'dead', 'dead list', 'dead show', 'dead redrive', 'topics', 'topics plan', 'topics apply', 'topics verify']) {
       const { code, out } = await tidemark(...command.split(' '), '--help')
       expect(code).toBe(0)
       expect(out).toContain(`Usage: tidemark ${command}`)
@@ -59,6 +64,32 @@ describe('words', () => {
 
   test('ask for the version', async () => {
     expect(await tidemark('--version')).toMatchObject({ code: 0, out: '1.2.3\n' })
+  })
+})
+
+describe('acl', () => {
+  test('takes a principal with its type only, as the tool does that gets its commands, and names the one that was meant', async () => {
+    const refused = await tidemark('acl', SHOP, '--principal', 'retail', '--format', 'commands')
+    expect(refused).toMatchObject({ code: 64, out: '', err: expect.stringContaining('principal "retail" has no type') })
+    expect(refused.err).toContain('--principal User:retail\n')
+    for (const principal of ['', ':x', 'User:'])
+      expect(await tidemark('acl', SHOP, '--principal', principal)).toMatchObject({ code: 64, err: expect.stringContaining('has no type') })
+    const granted = await tidemark('acl', SHOP, '--principal', 'User:the shop', '--format', 'commands')
+    expect(granted).toMatchObject({ code: 0, out: expect.stringContaining(`--allow-principal 'User:the shop' `) })
+    expect((await tidemark('acl', SHOP)).out).toMatch(/^User:shop needs:/)
+  })
+})
+
+describe('the feed of the shop that is shipped', () => {
+  test.each([
+    [['--seed', 'abc'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
+    [['--seed', '1.5'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
+    [['--pace', '0'], '--pace is not a number above 0', 'Write --pace 2000, or leave it out.'],
+    [['--csv='], '--csv needs a value', 'Write --csv invoices.csv, or leave it out.'],
+  ])('refuses %j with words that can be written instead', async (words, message, hint) => {
+    const { code, out } = await tidemark('dev', 'topologies/retail', '--dir', temporary(), '--once', '--json', ...words)
+    expect(code).toBe(64)
+    expect(JSON.parse(out)).toMatchObject({ error: { code: 'OPTION_INVALID', message, hint } })
   })
 })
 

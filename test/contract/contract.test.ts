@@ -45,6 +45,23 @@ describe('a contract', () => {
     )
   })
 
+  test('says nothing in words that it does not know, also within what it says', () => {
+    for (const [more, said] of [
+      [{ envelope: { idd: () => '' } }, 'envelope of contract "x" has no option "idd"'],
+      [
+        { reasons: { EmailOptIn: { field: 'theme', codes: ['dark'], code: [] } } },
+        'reasons of "EmailOptIn" in contract "x" has no option "code"',
+      ],
+      [{ envelope: 'none' }, 'envelope of contract "x" is "none", where options are meant'],
+    ] as const)
+      expect(make(more)).toThrow(
+        expect.objectContaining({ code: 'OPTION_INVALID', message: said, hint: expect.stringMatching(/^It has \w+/) }),
+      )
+    expect(() => context('shop', { owner: 'us', team: 'us' } as { owner: string })).toThrow(
+      expect.objectContaining({ code: 'OPTION_INVALID', message: 'context "shop" has no option "team"' }),
+    )
+  })
+
   test('makes facts that are told apart by their type, and its events are a union of just these (D17)', () => {
     expect(preferences.make.EmailOptIn('c-1', { version: 1, theme: 'dark' })).toEqual({
       key: 'c-1',

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { type Flow, type OnError, type Topology, type TopologyOptions, text, topology } from '#tidemark'
 import { describe as inWords } from '../../src/topology/describe.ts'
 import { preferences } from '../fixtures/crm.ts'
-import { click, clicks, Item, Sum, summed } from '../fixtures/plain.ts'
+import { click, clicks, Item, Sum, summed, web } from '../fixtures/plain.ts'
 
 const build = (define: (flow: Flow) => unknown, options: TopologyOptions = {}): (() => Topology) => {
   return () =>
@@ -16,6 +16,18 @@ const build = (define: (flow: Flow) => unknown, options: TopologyOptions = {}): 
       options,
     )
 }
+/** A projection of clicks, with terms that no compiler has seen. */
+const clickSums = (flow: Flow, terms: object): unknown =>
+  flow
+    .source(clicks)
+    .dedupe('once')
+    .project('here', {
+      row: Item,
+      identity: 'once',
+      windows: { clicks: { target: '1s', max: '2s' } },
+      fold: (row: Item | undefined) => row ?? { n: 0, note: '' },
+      ...terms,
+    } as never)
 const items = (flow: Flow, topic = 'in') => flow.stream(topic, { key: text, value: Item })
 
 test('a topology is a frozen value, and the same definition gives the same one', () => {
@@ -48,6 +60,115 @@ test.each<[operator: string, define: (flow: Flow, options: object) => unknown]>(
   expect(build((flow) => define(flow, { colour: 'red' }))).toThrow(
     expect.objectContaining({ code: 'OPTION_INVALID', message: expect.stringMatching(/^step ".*" has no option "colour"$/) }),
   )
+})
+
+test.each<[where: string, of: string, define: (flow: Flow, more: object) => unknown]>([
+  [
+    'a gap',
+    'gap of step "here"',
+    (flow, more) => items(flow).order('here', { sequence: ({ n }) => n, gap: { hold: '1m', then: 'park', ...more } }),
+  ],
+  [
+    'a bound',
+    'hold of step "here"',
+    (flow, more) => items(flow).order('here', { sequence: ({ n }) => n, gap: { hold: { records: 1, ...more }, then: 'park' } }),
+  ],
+  [
+    'onError',
+    'onError of step "here"',
+    (flow, more) => items(flow).filter('here', () => true, { onError: { retry: 1, then: 'halt', ...more } }),
+  ],
+  [
+    'a window',
+    'window of "here" for "clicks"',
+    (flow, more) => clickSums(flow, { windows: { clicks: { target: '1s', max: '2s', ...more } } }),
+  ],
+  [
+    'a decision',
+    'decision "sell" of "here"',
+    (flow, more) => clickSums(flow, { decisions: { sell: { maxStaleness: '1s', otherwise: 'refuse', ...more } } }),
+  ],
+  ['a gate', 'gate of projection "here"', (flow, more) => clickSums(flow, { identity: undefined, gate: { version: () => 1, ...more } })],
+  [
+    'what expires',
+    'expires of step "here"',
+    (flow, more) => items(flow).process('here', { rows: Sum, run: () => {}, expires: { keepMs: 1, ...more } }),
+  ],
+  ['what a stream is written with', 'stream "in"', (flow, more) => flow.stream('in', { key: text, value: Item, ...more })],
+  ['a reason to conform', 'step "here"', (flow, more) => flow.source(preferences).conform('here', web, { why: 'it is ours', ...more })],
+])('so is one that lies deeper: in %s', (_where, of, define) => {
+  expect(build((flow) => define(flow, {}))).not.toThrow()
+  expect(build((flow) => define(flow, { colour: 'red' }))).toThrow(
+    expect.objectContaining({
+      code: 'OPTION_INVALID',
+      message: `${of} has no option "colour"`,
+      hint: expect.stringMatching(/^It has \w+/),
+    }),
+  )
+})
+
+test('so is one of a topology, and options that are none at all', () => {
+  expect(build(() => {}, { colour: 'red' } as TopologyOptions)).toThrow(
+    expect.objectContaining({ code: 'OPTION_INVALID', message: 'topology "built" has no option "colour"' }),
+  )
+  expect(build((flow) => clickSums(flow, { windows: { clicks: '5s' } }))).toThrow(
+    expect.objectContaining({
+      message: 'window of "here" for "clicks" is "5s", where options are meant',
+      hint: 'It has target, quantile, max, why.',
+    }),
+  )
+})
+
+test.each<[what: string, define: (flow: Flow) => unknown]>([
+  [
+    'then, in the gap of step "here",',
+    (flow) => items(flow).order('here', { sequence: ({ n }) => n, gap: { hold: '1m', then: 'parc' as 'park' } }),
+  ],
+  ['by of step "here"', (flow) => items(flow).dedupe('here', { by: 'sequnce' as 'sequence' })],
+  ['cleanup of step "here"', (flow) => items(flow).to('here', 'out', { cleanup: 'compat' as 'compact' })],
+  ['cleanup of step "in"', (flow) => flow.stream('in', { key: text, value: Item }, { cleanup: 'compat' as 'compact' })],
+])('a word that is none of the few that it may be is refused: %s', (what, define) => {
+  expect(build(define)).toThrow(
+    expect.objectContaining({
+      code: 'OPTION_INVALID',
+      message: expect.stringContaining(`${what} is "`),
+      hint: expect.stringMatching(/^It is one of \w+, /),
+    }),
+  )
+})
+
+test('a case for an event that the contract does not have is refused, in a fold and in a translation', () => {
+  const clicked = (row: Item | undefined): Item => row ?? { n: 0, note: '' }
+  expect(build((flow) => clickSums(flow, { fold: { Clicked: clicked, Clickd: clicked } }))).toThrow(
+    expect.objectContaining({
+      message: 'the fold of "here" has a case for "Clickd", which is no event of contract "clicks"',
+      hint: 'Its events are Clicked.',
+    }),
+  )
+  const cases = { Clicked: 'ignore', Clickd: 'ignore' } as const
+  expect(build((flow) => flow.source(clicks).dedupe('once').translate('here', clicks, cases))).toThrow(
+    expect.objectContaining({ message: 'step "here" has a case for "Clickd", which is no event of contract "clicks"' }),
+  )
+})
+
+test('a name that is no text is refused in words, also the contract in the place of its topic', () => {
+  for (const [define, message] of [
+    [
+      (flow: Flow) =>
+        flow
+          .source(clicks)
+          .dedupe('once')
+          .to('out', clicks as never),
+      'a topic is named by a text, and this is an object (of the name "clicks")',
+    ],
+    [
+      (flow: Flow) => flow.stream(clicks as never, { key: text, value: Item }),
+      'a topic is named by a text, and this is an object (of the name "clicks")',
+    ],
+    [(flow: Flow) => items(flow).dedupe({ id: () => '' } as never), 'a step is named by a text, and this is an object'],
+    [(flow: Flow) => items(flow).to('out', undefined as never), 'a topic is named by a text, and this is undefined'],
+  ] as const)
+    expect(build(define)).toThrow(expect.objectContaining({ code: 'NAME_INVALID', message, hint: expect.any(String) }))
 })
 
 describe('names', () => {

@@ -45,9 +45,9 @@ export const feed: Feed = {
     },
   },
   open: async (access, { options, unpaced }) => {
-    const seed = numberIn(options, 'seed', (seed) => Number.isSafeInteger(seed) && seed >= 0, 'a whole number, such as 7')
-    const factor = numberIn(options, 'pace', (pace) => pace > 0, 'a number above 0, such as 2000')
-    const source = await survey(textIn(options, 'csv') ?? fileURLToPath(SHIPPED))
+    const seed = numberIn(options, 'seed', Number.isSafeInteger, 'a whole number', '7')
+    const factor = numberIn(options, 'pace', (pace) => pace > 0, 'a number above 0', '2000')
+    const source = await survey(textIn(options, 'csv', 'invoices.csv') ?? fileURLToPath(SHIPPED))
     const opened = new RetailFeed(access, source, seed, unpaced ? undefined : (factor ?? source.pace.factorFor(LASTS_MS)))
     try {
       await opened.resume()
@@ -265,16 +265,22 @@ async function survey(file: string): Promise<Source> {
 
 type Options = Readonly<Record<string, string | true | undefined>>
 
-function textIn(options: Options, name: string): string | undefined {
+/** @param such a value that it may have, for who has given none */
+function textIn(options: Options, name: string, such: string): string | undefined {
   const value = options[name]
-  if (value === true || value === '') throw new TidemarkError('OPTION_INVALID', `--${name} needs a value`)
+  if (value === true || value === '') {
+    throw new TidemarkError('OPTION_INVALID', `--${name} needs a value`, { hint: `Write --${name} ${such}, or leave it out.` })
+  }
   return value
 }
 
-function numberIn(options: Options, name: string, fits: (value: number) => boolean, what: string): number | undefined {
-  const text = textIn(options, name)
+function numberIn(options: Options, name: string, fits: (value: number) => boolean, what: string, such: string): number | undefined {
+  const text = textIn(options, name, such)
   if (text === undefined) return undefined
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN
   if (fits(value)) return value
-  throw new TidemarkError('OPTION_INVALID', `--${name} is not ${what}`, { detail: `It is "${text}".` })
+  throw new TidemarkError('OPTION_INVALID', `--${name} is not ${what}`, {
+    detail: `It is "${text}".`,
+    hint: `Write --${name} ${such}, or leave it out.`,
+  })
 }

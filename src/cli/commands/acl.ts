@@ -2,6 +2,8 @@
  * `tidemark acl`: the rights that a worker of a topology needs on Kafka. READ and WRITE imply DESCRIBE, so it is not among them; nothing is
  * needed on the cluster itself.
  */
+import { TidemarkError } from '../../base/errors.ts'
+import { quoted } from '../../base/shell-word.ts'
 import { groupOf } from '../../plan/naming.ts'
 import type { TopicPlan } from '../../plan/plan.ts'
 import { jsonText } from '../../server/json.ts'
@@ -23,8 +25,14 @@ export interface Right {
   readonly why: string
 }
 
+/** @throws TidemarkError OPTION_INVALID for a principal without a type, as kafka-acls refuses it */
 export async function acl(loaded: Loaded, { principal, format }: AclOptions, shell: Shell): Promise<number> {
   const who = principal ?? `User:${loaded.topology.name}`
+  if (!/^[A-Za-z]+:./.test(who))
+    throw new TidemarkError('OPTION_INVALID', `principal "${who}" has no type, or no name`, {
+      detail: 'Kafka knows principals as type:name, and takes no other.',
+      hint: `For a login or a certificate: --principal ${/:/.test(who) || who === '' ? 'User:NAME' : quoted(`User:${who}`)}`,
+    })
   const rights = rightsOf(loaded.topology.name, planned(loaded).plan.topics)
   if (format === 'json') await shell.out.write(`${jsonText({ principal: who, rights })}\n`)
   else if (format === 'commands') for (const right of rights) await shell.out.write(`${commandOf(who, right)}\n`)
@@ -81,8 +89,4 @@ export function rightsOf(app: string, topics: readonly TopicPlan[]): Right[] {
 function commandOf(principal: string, { resource, name, pattern, operations }: Right): string {
   const of = operations.map((operation) => `--operation ${operation}`).join(' ')
   return `kafka-acls --bootstrap-server "$BROKERS" --add --allow-principal ${quoted(principal)} ${of} --resource-pattern-type ${pattern} --${resource} ${quoted(name)}`
-}
-
-function quoted(word: string): string {
-  return /^[\w.:@/-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }

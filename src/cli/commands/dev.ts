@@ -3,6 +3,7 @@
  * `once` when everything has been applied; started again it goes on where it was.
  */
 import { codeOf, type TidemarkError } from '../../base/errors.ts'
+import { quoted } from '../../base/shell-word.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import type { SchemaStore } from '../../ports/serde.ts'
 import type { FeedCheck, RunningFeed } from '../../runtime/feed.ts'
@@ -20,7 +21,7 @@ import { Meter } from '../meter.ts'
 import { changedFolds, defaultFolder, record } from '../place.ts'
 import { grouped, paint } from '../render.ts'
 import { EXIT, type Output, type Shell } from '../shell.ts'
-import { DEFAULT_PORT, quoted } from '../words.ts'
+import { DEFAULT_PORT } from '../words.ts'
 
 export interface DevOptions {
   /** Default `.tidemark/<topology>`. */
@@ -119,9 +120,8 @@ class Session {
 
   async open(): Promise<void> {
     const { topology, feed, name } = this.#loaded
-    const { once, port } = this.#options
+    const { once, port, kafka } = this.#options
     const lock = lockAt(this.#loaded)
-    const { kafka } = this.#options
     const running = await start(topology, {
       dir: this.#dir,
       telemetry: this.#meter,

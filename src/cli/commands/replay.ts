@@ -1,10 +1,11 @@
 /** `tidemark replay`: a projection made again from its log, compared with the live one by state hash, and switched to. */
+import { quoted } from '../../base/shell-word.ts'
 import { type Replayed, replay } from '../../runtime/replay.ts'
 import { jsonText } from '../../server/json.ts'
 import { offline, type WantedAnywhere } from '../offline.ts'
 import { grouped } from '../render.ts'
 import { EXIT, type Shell } from '../shell.ts'
-import { quoted, type SWITCHES } from '../words.ts'
+import type { SWITCHES } from '../words.ts'
 
 export interface ReplayOptions extends WantedAnywhere {
   /** When the rebuilt projection becomes the live one. */

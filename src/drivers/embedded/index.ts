@@ -84,12 +84,16 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     limits = DEFAULT_LIMITS,
   } = options
   if (!['commit', 'interval', 'never'].includes(fsync)) {
-    throw new TidemarkError('OPTION_INVALID', 'fsync is "commit", "interval" or "never"', { detail: `It is ${JSON.stringify(fsync)}.` })
+    throw new TidemarkError('OPTION_INVALID', `fsync is ${JSON.stringify(fsync)}`, { hint: 'It is "commit", "interval" or "never".' })
   }
   atLeast('segmentBytes', segmentBytes, 1024)
   atLeast('journalBytes', journalBytes, 1024)
   atLeast('compactionBytes', compactionBytes, 1024)
-  if (options.folder === '') throw new TidemarkError('OPTION_INVALID', 'folder is the name of a directory', { detail: 'It is empty.' })
+  if (options.folder === '')
+    throw new TidemarkError('OPTION_INVALID', 'folder is the name of a directory', {
+      detail: 'It is empty.',
+      hint: 'For the working folder itself, say ".".',
+    })
   const folder = options.folder.replace(/(?<=.)\/+$/, '')
   const { fs, clock, random, codecs } = options
   const broker = await Broker.open({ folder, fs, clock, random, codecs, limits, fsync, segmentBytes, journalBytes, compactionBytes })

@@ -37,7 +37,10 @@ export class EmbeddedMembership implements Membership {
   constructor(options: MembershipOptions) {
     const { sessionMs } = options.join
     if (!(sessionMs > 0 && Number.isFinite(sessionMs))) {
-      throw new TidemarkError('OPTION_INVALID', 'sessionMs is not a duration', { detail: `It is ${sessionMs}.` })
+      throw new TidemarkError('OPTION_INVALID', 'sessionMs is not a duration', {
+        detail: `It is ${sessionMs}.`,
+        hint: 'Give milliseconds, such as 10000.',
+      })
     }
     this.options = options
     this.confirmedAt = options.clock.mono()

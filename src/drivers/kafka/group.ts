@@ -70,7 +70,10 @@ export class KafkaMembership implements Membership {
     const { cluster, join } = options
     const { sessionMs } = join
     if (!(sessionMs > 0 && Number.isFinite(sessionMs))) {
-      throw new TidemarkError('OPTION_INVALID', 'sessionMs is not a duration', { detail: `It is ${sessionMs}.` })
+      throw new TidemarkError('OPTION_INVALID', 'sessionMs is not a duration', {
+        detail: `It is ${sessionMs}.`,
+        hint: 'Give milliseconds, such as 10000.',
+      })
     }
     this.options = options
     this.cluster = cluster

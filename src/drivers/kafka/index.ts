@@ -4,6 +4,7 @@
  * What it needs: brokers from 3.7 on. What it does not do: make topics by accident, reset a position, print a secret.
  */
 import { TidemarkError } from '../../base/errors.ts'
+import { refuseUnknown } from '../../base/options.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../ports/record-batch/index.ts'
 import { openClient } from './client.ts'
@@ -32,6 +33,19 @@ export interface KafkaOptions {
   readonly limits?: Limits
 }
 
+const OPTIONS: readonly (keyof KafkaOptions)[] = [
+  'brokers',
+  'clientId',
+  'ssl',
+  'sasl',
+  'replication',
+  'transactionMs',
+  'connectMs',
+  'limits',
+]
+const SSL: readonly (keyof Ssl)[] = ['caFile', 'certFile', 'keyFile', 'serverName']
+const SASL = ['mechanism', 'username', 'passwordFile', 'passwordEnv', 'token']
+
 /**
  * A log on Kafka, for `start` and its like.
  * @throws TidemarkError OPTION_INVALID; opening it throws BROKER_UNREACHABLE, AUTHENTICATION_FAILED, TLS_FAILED, API_UNSUPPORTED,
@@ -46,6 +60,9 @@ export interface KafkaOptions {
  * })
  */
 export function kafka(options: KafkaOptions): LogDriver {
+  refuseUnknown(options, OPTIONS, 'kafka()')
+  if (typeof options.ssl === 'object') refuseUnknown(options.ssl, SSL, 'ssl of kafka()')
+  if (options.sasl !== undefined) refuseUnknown(options.sasl, SASL, 'sasl of kafka()')
   const seeds = options.brokers.map(address)
   if (seeds.length === 0) throw new TidemarkError('OPTION_INVALID', '"brokers" names no broker', { hint: "Such as ['127.0.0.1:9092']." })
   const { replication = -1, transactionMs = 10_000, connectMs = 3_000, clientId = 'tidemark', limits = DEFAULT_LIMITS } = options
@@ -54,6 +71,7 @@ export function kafka(options: KafkaOptions): LogDriver {
   atLeast('connectMs', connectMs, 1)
   return {
     name: 'kafka',
+    words: `--brokers ${options.brokers.join(',')}`,
     open: async ({ clock, random, codecs }) => {
       const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl) }
       const client = await openClient({ of: { seeds, link, clock, random }, codecs, limits, replication, transactionMs })
@@ -73,5 +91,5 @@ function address(broker: string): BrokerAddress {
 
 function atLeast(option: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return
-  throw new TidemarkError('OPTION_INVALID', `${option} is ${value}`, { detail: `It is an integer from ${least}.` })
+  throw new TidemarkError('OPTION_INVALID', `${option} is ${value}`, { hint: `It is a whole number from ${least}.` })
 }

@@ -59,9 +59,11 @@ export async function saslOf(sasl: Sasl | undefined): Promise<Readonly<Record<st
     return { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: await token() }) }
   }
   const { mechanism, username, passwordFile, passwordEnv } = sasl
-  if (username === '') throw new TidemarkError('OPTION_INVALID', '"sasl.username" is empty')
+  if (username === '') throw new TidemarkError('OPTION_INVALID', '"sasl.username" is empty', { hint: 'Name who logs in.' })
   if ((passwordFile === undefined) === (passwordEnv === undefined)) {
-    throw new TidemarkError('OPTION_INVALID', 'a login needs "sasl.passwordFile" or "sasl.passwordEnv", and not both')
+    throw new TidemarkError('OPTION_INVALID', 'a login needs "sasl.passwordFile" or "sasl.passwordEnv", and not both', {
+      hint: 'Such as passwordFile: "/run/secrets/kafka". A password is never an option itself.',
+    })
   }
   const password =
     passwordFile === undefined ? env[passwordEnv as string] : (await file('sasl.passwordFile', passwordFile)).replace(/\r?\n$/, '')

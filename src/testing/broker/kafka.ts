@@ -101,9 +101,14 @@ function check({ version, nodes = 1, security, proxy = false, port }: KafkaOptio
       hint: `There are ${KAFKA_VERSIONS.join(' and ')}.`,
     })
   }
-  if (nodes !== 1 && nodes !== 3) throw new TidemarkError('OPTION_INVALID', `a test cluster has 1 or 3 nodes, not ${String(nodes)}`)
+  if (nodes !== 1 && nodes !== 3)
+    throw new TidemarkError('OPTION_INVALID', `a test cluster has 1 or 3 nodes, not ${String(nodes)}`, {
+      hint: 'One to work with, three to see what happens when one is killed.',
+    })
   if (port !== undefined && !(Number.isInteger(port) && port > 0 && port + nodes <= 65_536)) {
-    throw new TidemarkError('OPTION_INVALID', `${port} is not a port that ${nodes} nodes can begin with`)
+    throw new TidemarkError('OPTION_INVALID', `${port} is not a port that ${nodes} nodes can begin with`, {
+      hint: 'Each node takes one port, from this one on: such as 19092.',
+    })
   }
   if (security !== undefined) checkSecurity(security)
   if (security !== undefined && proxy) {
@@ -230,7 +235,11 @@ async function openHome(kept: string | undefined, fresh: boolean): Promise<Home>
     lock = await nodeFs.lock(join(folder, 'lock'))
   } catch (error) {
     if (codeOf(error) !== 'LOG_LOCKED') throw error
-    throw new TidemarkError('TEST_BROKER_FAILED', 'another process runs a broker over this folder', { detail: folder, cause: error })
+    throw new TidemarkError('TEST_BROKER_FAILED', 'another process runs a broker over this folder', {
+      detail: folder,
+      hint: 'Use that one, or stop it first; or let this one have another folder (npm run kafka -- --folder PATH).',
+      cause: error,
+    })
   }
   // Only who has the lock may: under a running broker nothing is taken away.
   if (fresh) for (const id of [1, 2, 3]) await rm(join(folder, nodeFolder(id)), { recursive: true, force: true })

@@ -116,6 +116,9 @@ export class LocalNode implements KafkaNode {
   }
 
   async #failure(what: string): Promise<TidemarkError> {
-    return new TidemarkError('TEST_BROKER_FAILED', `the Kafka broker ${this.id} ${what}`, { detail: await this.logTail() })
+    return new TidemarkError('TEST_BROKER_FAILED', `the Kafka broker ${this.id} ${what}`, {
+      detail: await this.logTail(),
+      hint: 'These are the last lines of its log. Too little memory or disk is what it mostly is, or a port that somebody took.',
+    })
   }
 }

@@ -22,7 +22,10 @@ export async function freePorts(count: number): Promise<readonly number[]> {
       const server = await listening(FIRST + Math.floor(nodeRandom.unit() * (LAST - FIRST)))
       if (server !== undefined) held.push(server)
     }
-    if (held.length < count) throw new TidemarkError('TEST_BROKER_FAILED', `no free port was found between ${FIRST} and ${LAST}`)
+    if (held.length < count)
+      throw new TidemarkError('TEST_BROKER_FAILED', `no free port was found between ${FIRST} and ${LAST}`, {
+        hint: 'Something on this machine holds very many. Brokers that were left behind do: look for java processes.',
+      })
     return held.map((server) => portOf(server))
   } finally {
     await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))

@@ -106,7 +106,10 @@ async function formatted(kit: KafkaKit, folder: string, { features, users }: Boo
     ),
   ])
   if (status === 0) return join(data, 'bootstrap.checkpoint')
-  throw new TidemarkError('TEST_BROKER_FAILED', `Kafka ${kit.version} refused to format a data folder`, { detail: tailOf(output) })
+  throw new TidemarkError('TEST_BROKER_FAILED', `Kafka ${kit.version} refused to format a data folder`, {
+    detail: tailOf(output),
+    hint: 'What it says last is the reason: a feature that this version does not have, a disk that is full, a folder of another version.',
+  })
 }
 
 /**

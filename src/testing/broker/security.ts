@@ -32,7 +32,10 @@ export function checkSecurity({ users, superUsers = [] }: KafkaSecurity): void {
     })
   }
   const stranger = superUsers.find((name) => users[name] === undefined)
-  if (stranger !== undefined) throw new TidemarkError('OPTION_INVALID', `the super user "${stranger}" is not among the users`)
+  if (stranger !== undefined)
+    throw new TidemarkError('OPTION_INVALID', `the super user "${stranger}" is not among the users`, {
+      hint: `Users are ${Object.keys(users).join(', ') || 'none'}: give it a password there.`,
+    })
 }
 
 /** Makes the certificate, and the broker's properties that go with it. */
@@ -48,7 +51,11 @@ export async function securityOf(
   await keytool(java, ['-genkeypair', ...store, '-keyalg', 'EC', '-groupname', 'secp256r1', ...subject])
   const said = await keytool(java, ['-exportcert', '-rfc', ...store])
   const ca = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/.exec(said)?.[0]
-  if (ca === undefined) throw new TidemarkError('TEST_BROKER_FAILED', 'keytool did not print the certificate', { detail: tailOf(said) })
+  if (ca === undefined)
+    throw new TidemarkError('TEST_BROKER_FAILED', 'keytool did not print the certificate', {
+      detail: tailOf(said),
+      hint: 'It comes with the JDK: is JAVA_HOME, or the java in PATH, a whole JDK from 17 on?',
+    })
   const listener = `listener.name.${CLIENT_LISTENER.toLowerCase()}`
   const plainUsers = Object.entries(users).map(([name, secret]) => `user_${name}="${secret}"`)
   const scram = 'org.apache.kafka.common.security.scram.ScramLoginModule required;'
