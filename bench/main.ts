@@ -1,13 +1,10 @@
 /**
  * All benches, one after the other, as tables and, with `--json FILE`, as JSON. Every figure is printed by this command; ratios are of one run.
  * Absolute figures of a shared machine move by a factor of two from one minute to the next: read the ratios, and the CPU time.
- *
- *   npm run bench -- [--only NAME] [--large] [--json FILE]
- *
- * Names: record-batch, serde, interpreter, store, log, w1. `--large` adds W1 at 5 million records.
+ * `--help` says what it can be asked for.
  */
 import { writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import { flagsOf, requireName } from '../scripts/flags.ts'
 import { embeddedLogBench } from './embedded-log.ts'
 import { kernelBench } from './kernel.ts'
 import { recordBatchBench } from './record-batch.ts'
@@ -24,13 +21,24 @@ const BENCHES: Readonly<Record<string, readonly [title: string, run: () => Promi
   log: ['embedded log', embeddedLogBench],
 }
 
-const { values } = parseArgs({
-  options: { only: { type: 'string' }, large: { type: 'boolean', default: false }, json: { type: 'string' } },
+const NAMES = [...Object.keys(BENCHES), 'w1']
+const values = flagsOf({
+  script: 'bench',
+  about:
+    'Measure on this machine, and compare with others in the same run. Absolute figures of a shared machine move by a factor of two: read ratios.',
+  flags: {
+    only: { value: '<name>', about: `this bench only: ${NAMES.join(', ')}` },
+    large: { about: 'W1 at 5 million records as well' },
+    json: { value: '<file>', about: 'write the figures there, too' },
+  },
+  examples: [
+    ['', 'all of them, one after the other'],
+    ['--only record-batch', 'one'],
+    ['--only w1 --large --json w1.json', 'W1 at three sizes, as data as well'],
+  ],
+  after: 'Exit codes: 0 measured, and every row of W1 verified   1 failed   64 wrong usage',
 })
-if (values.only !== undefined && values.only !== 'w1' && BENCHES[values.only] === undefined) {
-  console.error(`there is no bench "${values.only}"; there are ${[...Object.keys(BENCHES), 'w1'].join(', ')}`)
-  process.exit(64)
-}
+if (values.only !== undefined) requireName('bench', values.only, NAMES)
 
 const all: Record<string, readonly Row[] | readonly W1Result[]> = {}
 for (const [name, [title, run]] of Object.entries(BENCHES)) {

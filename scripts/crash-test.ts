@@ -1,24 +1,15 @@
 /**
- * npm run crash-test                       everything, in full: about half an hour
- * npm run crash-test -- --quick            a tenth of everything
- *
- *   --kills N        how often a process is killed while a paced feed runs; the other scenarios keep the proportion. Default 100
- *   --seed N         when is killed, and which bits are flipped. Default 1. When a process is at which line is not in its hands
- *   --only NAME,...  these scenarios only: kills, flips, full, replays, sharing
- *   --report         write the outcome to docs/crash-test.md, each scenario as its chapter
- *   --verbose        say what happened at each kill and each flip
- *
- * The real process on real files, ended and damaged in every way that can be made here; what each scenario asks for is said in its module,
- * scripts/crash-test/<name>.ts. Exit code 1 when a promise was broken. What it does not do: take the power away. What a file system keeps of
- * writes that it had not been asked to keep is simulated instead (npm run simulate), because no process can make a machine forget them.
+ * `npm run crash-test`: the real process on real files, ended and damaged in every way that can be made here; what each scenario asks for is said
+ * in its module, scripts/crash-test/<name>.ts. What it does not do: take the power away. What a file system keeps of writes that it had not been
+ * asked to keep is simulated instead (npm run simulate), because no process can make a machine forget them.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { ROOT } from './crash-test/process.ts'
 import { SCENARIOS, type ScenarioName } from './crash-test/scenarios.ts'
 import { markdownOf, type Section } from './crash-test/section.ts'
+import { flagsOf, refuse, requireName } from './flags.ts'
 
 const PREFACE = `# What survives
 
@@ -28,30 +19,41 @@ it. CI runs a part of each scenario (\`test/crash/crash.test.ts\`).
 No power was cut: no process can make a machine forget what its disk had not confirmed. That is simulated, with torn and lost writes at every
 place: \`npm run simulate\`.`
 
-const { values } = parseArgs({
-  options: {
-    kills: { type: 'string' },
-    seed: { type: 'string', default: '1' },
-    only: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    report: { type: 'boolean', default: false },
-    verbose: { type: 'boolean', default: false },
+const values = flagsOf({
+  script: 'crash-test',
+  about:
+    'Kill, starve and damage the real process on real files, and see whether it keeps its promises. In full it takes about half an hour.',
+  flags: {
+    kills: {
+      value: '<n>',
+      about: 'how often a process is killed while a paced feed runs; the other scenarios keep the proportion (default: 100)',
+    },
+    quick: { about: 'a tenth of everything' },
+    seed: {
+      value: '<n>',
+      about: 'when is killed, and which bits are flipped. When a process is at which line is not in its hands',
+      default: '1',
+    },
+    only: { value: '<names>', about: `these scenarios only, with commas between: ${Object.keys(SCENARIOS).join(', ')}` },
+    report: { about: 'write the outcome to docs/crash-test.md, each scenario as its chapter' },
+    verbose: { about: 'say what happened at each kill and each flip' },
   },
+  examples: [
+    ['--quick', 'a tenth of everything'],
+    ['--only flips --seed 7 --verbose', 'one scenario, and all that it does'],
+    ['--report', 'everything, in full, into docs/crash-test.md'],
+  ],
+  after: 'Exit codes: 0 every promise was kept   1 one was broken   64 wrong usage',
 })
-
-function fail(sentence: string): never {
-  console.error(sentence)
-  process.exit(64)
-}
 
 function numberOf(text: string, name: string, least: number): number {
   const number = Number(text)
-  return Number.isSafeInteger(number) && number >= least ? number : fail(`--${name} is a whole number from ${least}, not "${text}".`)
+  return Number.isSafeInteger(number) && number >= least ? number : refuse(`--${name} is a whole number from ${least}, not "${text}".`)
 }
 
 function namesOf(text: string): ScenarioName[] {
   const names = Object.keys(SCENARIOS)
-  for (const name of text.split(',')) if (!names.includes(name)) fail(`There is no scenario "${name}". There are ${names.join(', ')}.`)
+  for (const name of text.split(',')) requireName('scenario', name, names)
   return text.split(',') as ScenarioName[]
 }
 

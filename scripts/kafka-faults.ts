@@ -1,46 +1,45 @@
 /**
- * Faults on a real Kafka, and whether exactly-once survives them: two workers on four partitions under a steady feed, one kind of fault after
- * another, and every committed record of the output compared with the fold of the input.
- *
- *   node scripts/with-node.mjs scripts/kafka-faults.ts                    everything, as often as the table says (an hour)
- *   node scripts/with-node.mjs scripts/kafka-faults.ts --scale 0.1        a tenth of it
- *   node scripts/with-node.mjs scripts/kafka-faults.ts --only resets,silence --seed 7
- *
- *   --rate 2500   records a second     --keep   leave the logs of workers and what brokers kept     --list   the scenarios
- *   --kills 20    faults of each kind, whatever the table says     --records 50000   for the scenarios that have a number of them
- *   --quick       a fiftieth of it     --report docs/faults.md   puts what was seen into the table there
- *
- *   --guarantee at-least-once   the same without exactly-once: commit-points then has to fail, or the oracle is blind
+ * `npm run kafka-faults`: faults on a real Kafka, and whether exactly-once survives them: two workers on four partitions under a steady feed, one
+ * kind of fault after another, and every committed record of the output compared with the fold of the input.
  *
  * It ends with 1 when a scenario fails. A failed one leaves the logs of its workers and the folders of its brokers, and says where.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { messageOf, TidemarkError } from '../src/base/errors.ts'
 import { type FaultProxy, startKafka } from '../src/testing/broker/index.ts'
 import { seededRandom } from '../src/testing/random.ts'
+import { flagsOf, refuse, requireName } from './flags.ts'
 import { CHECKS, type Check } from './kafka-faults/checks.ts'
 import { Oracle } from './kafka-faults/oracle.ts'
 import { type Outcome, passed, row, TABLE, writeReport } from './kafka-faults/report.ts'
 import { SCENARIOS, type Scenario } from './kafka-faults/scenarios.ts'
 import { Workers } from './kafka-faults/workers.ts'
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    scale: { type: 'string' },
-    kills: { type: 'string' },
-    records: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    rate: { type: 'string', default: '2500' },
-    guarantee: { type: 'string', default: 'exactly-once' },
-    seed: { type: 'string', default: '1' },
-    report: { type: 'string' },
-    keep: { type: 'boolean', default: false },
-    list: { type: 'boolean', default: false },
+const values = flagsOf({
+  script: 'kafka-faults',
+  about: 'Kill, starve and cut off brokers and workers of a real Kafka, and compare every committed result with the fold of the input.',
+  flags: {
+    only: { value: '<names>', about: 'these scenarios only, with commas between' },
+    list: { about: 'print the scenarios, and end' },
+    scale: { value: '<factor>', about: 'so much of what the table says (default: 1)' },
+    quick: { about: 'a fiftieth of it' },
+    kills: { value: '<n>', about: 'faults of each kind, whatever the table says' },
+    records: { value: '<n>', about: 'for the scenarios that have a number of them' },
+    rate: { value: '<n>', about: 'records a second', default: '2500' },
+    seed: { value: '<n>', about: 'when what happens', default: '1' },
+    guarantee: { value: '<guarantee>', about: 'exactly-once, or at-least-once: commit-points then has to fail', default: 'exactly-once' },
+    report: { value: '<file>', about: 'put what was seen into the table there' },
+    keep: { about: 'leave the logs of workers and what brokers kept' },
   },
+  examples: [
+    ['', 'everything, as often as the table says: an hour'],
+    ['--scale 0.1', 'a tenth of it'],
+    ['--only resets,silence --seed 7', 'two scenarios'],
+    ['--guarantee at-least-once --only commit-points', 'has to fail, or the oracle is blind'],
+  ],
+  after: 'Exit codes: 0 all passed   1 something failed   64 wrong usage   130 interrupted',
 })
 
 const WORKERS = 2
@@ -49,18 +48,13 @@ const STALL_MS = 60_000
 /** A check of fewer records would be over before its first fault. */
 const RECORDS_MIN = 2_000
 
-function fail(sentence: string): never {
-  console.error(sentence)
-  process.exit(64)
-}
-
 const GUARANTEES = ['exactly-once', 'at-least-once'] as const
-const guarantee = GUARANTEES.find((each) => each === values.guarantee) ?? fail(`--guarantee is ${GUARANTEES.join(' or ')}.`)
+const guarantee = GUARANTEES.find((each) => each === values.guarantee) ?? refuse(`--guarantee is ${GUARANTEES.join(' or ')}.`)
 
 function positive(name: 'scale' | 'rate' | 'seed' | 'kills' | 'records', otherwise = 1): number {
   const text = values[name]
   const number = text === undefined ? otherwise : Number(text)
-  return number > 0 ? number : fail(`--${name} is a number above 0, not "${text}".`)
+  return number > 0 ? number : refuse(`--${name} is a number above 0, not "${text}".`)
 }
 
 type Any = { readonly scenario: Scenario } | { readonly check: Check }
@@ -71,7 +65,7 @@ const ALL = new Map<string, Any>([
 
 function chosen(): readonly string[] {
   const names = values.only?.split(',') ?? [...ALL.keys()]
-  for (const name of names) if (!ALL.has(name)) fail(`There is no scenario "${name}". There are ${[...ALL.keys()].join(', ')}.`)
+  for (const name of names) requireName('scenario', name, [...ALL.keys()])
   return names
 }
 

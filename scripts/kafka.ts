@@ -1,31 +1,19 @@
 /**
- * npm run kafka                     a Kafka for a developer: 127.0.0.1:9092, or the next port that is free; data in .kafka/; Ctrl-C stops it
- * npm run kafka -- --fresh          with no data from earlier
- *
- *   --nodes 3         a cluster, to see what happens when one is killed
- *   --version 3.9.2   another Kafka
- *   --port 19092      this port, or an error; further nodes take the ports after it
- *   --folder path     data there instead of .kafka/
- *
- * Exit codes: 0 stopped by Ctrl-C or a request to end, 1 it did not start or all of its nodes ended by themselves, 64 wrong usage.
+ * `npm run kafka`: a Kafka for a developer, on the first port from 9092 on that is free, with its data in .kafka/, until Ctrl-C. `--help` says what
+ * it can be asked for.
  */
 import { once } from 'node:events'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { codeOf, messageOf, TidemarkError } from '../src/base/errors.ts'
 import { KAFKA_VERSIONS, type KafkaCluster, type KafkaVersion, startKafka } from '../src/testing/broker/index.ts'
 import { portFree } from '../src/testing/broker/ports.ts'
+import { flagsOf, refuse } from './flags.ts'
 
 const PORT_FIRST = 9092
 const PORTS_TRIED = 1_000
 const WATCH_MS = 500
 const FOLDER = join(import.meta.dirname, '..', '.kafka')
-
-function fail(sentence: string): never {
-  console.error(sentence)
-  process.exit(64)
-}
 
 function readArguments(): {
   readonly fresh: boolean
@@ -34,29 +22,32 @@ function readArguments(): {
   readonly port: number | undefined
   readonly folder: string | undefined
 } {
-  const { values } = parsed()
-  const version = KAFKA_VERSIONS.find((known) => known === values.version)
-  if (version === undefined) return fail(`--version is ${KAFKA_VERSIONS.join(' or ')}, not "${values.version}".`)
-  if (values.nodes !== '1' && values.nodes !== '3') return fail(`--nodes is 1 or 3, not "${values.nodes}".`)
-  const port = values.port === undefined ? undefined : Number(values.port)
-  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_533)) return fail(`--port is a port, not "${values.port}".`)
-  return { fresh: values.fresh, nodes: values.nodes === '1' ? 1 : 3, version, port, folder: values.folder }
-}
-
-function parsed() {
-  try {
-    return parseArgs({
-      options: {
-        fresh: { type: 'boolean', default: false },
-        nodes: { type: 'string', default: '1' },
-        version: { type: 'string', default: KAFKA_VERSIONS[0] },
-        port: { type: 'string' },
-        folder: { type: 'string' },
+  const values = flagsOf({
+    script: 'kafka',
+    about: 'Start a Kafka on this machine for as long as this runs. Java 17 is needed, and Maven the first time.',
+    flags: {
+      fresh: { about: 'with no data from earlier' },
+      nodes: { value: '<n>', about: '1, or 3 for a cluster, to see what happens when one is killed', default: '1' },
+      version: { value: '<version>', about: `Kafka ${KAFKA_VERSIONS.join(' or ')}`, default: KAFKA_VERSIONS[0] },
+      port: {
+        value: '<port>',
+        about: 'this port, or an error; further nodes take those after it (default: the first from 9092 on that is free)',
       },
-    })
-  } catch (error) {
-    return fail(`${messageOf(error)}\nThere are --fresh, --nodes, --version, --port and --folder.`)
-  }
+      folder: { value: '<folder>', about: 'where the data lies (default: .kafka/<version>-<nodes>)' },
+    },
+    examples: [
+      ['', 'one broker; Ctrl-C stops it, and its data stays'],
+      ['--fresh', 'from nothing'],
+      ['--nodes 3 --port 19092', 'three, on ports 19092 to 19094'],
+    ],
+    after: 'Exit codes: 0 stopped by Ctrl-C or a request to end   1 it did not start, or ended by itself   64 wrong usage',
+  })
+  const version = KAFKA_VERSIONS.find((known) => known === values.version)
+  if (version === undefined) return refuse(`--version is ${KAFKA_VERSIONS.join(' or ')}, not "${values.version}".`)
+  if (values.nodes !== '1' && values.nodes !== '3') return refuse(`--nodes is 1 or 3, not "${values.nodes}".`)
+  const port = values.port === undefined ? undefined : Number(values.port)
+  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_533)) return refuse(`--port is a port, not "${values.port}".`)
+  return { fresh: values.fresh, nodes: values.nodes === '1' ? 1 : 3, version, port, folder: values.folder }
 }
 
 /** The first port from 9092 on that is free with those after it. */
@@ -65,7 +56,7 @@ async function portFor(nodes: number): Promise<number> {
     const free = await Promise.all(Array.from({ length: nodes }, (_, place) => portFree(port + place)))
     if (free.every((one) => one)) return port
   }
-  return fail(`No port from ${PORT_FIRST} on is free.`)
+  return refuse(`No port from ${PORT_FIRST} on is free.`)
 }
 
 /** Says when a node ended that nobody stopped here; resolves when none is left and that has been said. */

@@ -1,19 +1,4 @@
-/**
- * npm run simulate -- --seed 123                      one seed, and what it violates
- * npm run simulate -- --seed 123 --trace              with everything that happens, event by event
- * npm run simulate -- --seeds 10000 --from 1          many, and a summary
- *
- *   --kafka           on simulated brokers, with the Kafka driver, instead of the embedded log
- *   --minutes N       ends after so long, though there are seeds left
- *   --topology NAME   counting, stock, ...; by default the one that the seed has
- *   --faults A,B      only these kinds of fault, or none; by default those that the seed draws
- *   --set JSON        settings that are not to be drawn, such as '{"workers":1}'
- *   --facts N         only the first N facts of the feed
- *   --deaths A,B      the process dies before these events: '120' is killed there, '120!' loses its power
- *   --bug NAME        with a deliberate bug
- *   --shrink          look for the fewest kinds of fault that still violate
- */
-import { parseArgs } from 'node:util'
+/** `npm run simulate`: the real runtime under seeded chaos, and whether what is promised holds. `--help` says what it can be asked for. */
 import {
   type Death,
   FAULT_KINDS,
@@ -28,50 +13,46 @@ import { BUGS } from '../test/simulation/bugs.ts'
 import { KAFKA_BUGS } from '../test/simulation/kafka-bugs.ts'
 import { commandOf, shrunk } from '../test/simulation/report.ts'
 import { CASES, caseOf } from '../test/simulation/topologies/index.ts'
+import { flagsOf, refuse, requireName } from './flags.ts'
 
-const OPTIONS = {
-  seed: { type: 'string' },
-  seeds: { type: 'string', default: '1' },
-  from: { type: 'string', default: '1' },
-  kafka: { type: 'boolean', default: false },
-  minutes: { type: 'string' },
-  topology: { type: 'string' },
-  faults: { type: 'string' },
-  set: { type: 'string' },
-  facts: { type: 'string' },
-  deaths: { type: 'string' },
-  bug: { type: 'string' },
-  trace: { type: 'boolean', default: false },
-  shrink: { type: 'boolean', default: false },
-  quiet: { type: 'boolean', default: false },
-} as const
-
-const values = asked()
+const TOPOLOGIES = CASES.map(({ name }) => name)
+const values = flagsOf({
+  script: 'simulate',
+  about:
+    'Run topologies under seeded crashes, power cuts, lost answers, pauses and rebalances, and say what of the promises does not hold.',
+  flags: {
+    seed: { value: '<n>', about: 'this seed only' },
+    seeds: { value: '<n>', about: 'so many seeds', default: '1' },
+    from: { value: '<n>', about: 'the first of them', default: '1' },
+    kafka: { about: 'on simulated brokers, with the Kafka driver, instead of the embedded log' },
+    minutes: { value: '<n>', about: 'end after so long, though there are seeds left' },
+    topology: { value: '<name>', about: `one of ${TOPOLOGIES.join(', ')} (default: the one that the seed has)` },
+    faults: { value: '<kinds>', about: 'only these kinds of fault, with commas between, or none (default: those that the seed draws)' },
+    set: { value: '<json>', about: 'settings that are not to be drawn' },
+    facts: { value: '<n>', about: 'only the first facts of the feed' },
+    deaths: { value: '<events>', about: "the process dies before these events: '120' is killed there, '120!' loses its power" },
+    bug: { value: '<name>', about: 'with a deliberate bug' },
+    trace: { about: 'print everything that happens, event by event' },
+    shrink: { about: 'look for the fewest kinds of fault that still violate' },
+    quiet: { about: 'print the summary only' },
+  },
+  examples: [
+    ['--seed 123', 'one seed, and what it violates'],
+    ['--seed 123 --trace', 'with everything that happens'],
+    ['--seeds 10000 --from 1', 'many, and a summary'],
+    ['--kafka --seeds 1000 --minutes 10', 'on simulated brokers, for ten minutes at most'],
+    [`--seed 123 --set '{"workers":1}' --faults none`, 'one worker, and nothing goes wrong'],
+  ],
+  after: 'Exit codes: 0 nothing is violated   1 something is   64 wrong usage',
+})
 const log = values.kafka ? 'kafka' : 'embedded'
 /** Of the log that was asked for. */
 const bugs = values.kafka ? KAFKA_BUGS : BUGS
 const faultKinds: readonly string[] = values.kafka ? KAFKA_FAULT_KINDS : FAULT_KINDS
 
-function asked(): ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'] {
-  try {
-    return parseArgs({ options: OPTIONS }).values
-  } catch (error) {
-    return fail(
-      `${(error as Error).message} The flags are ${Object.keys(OPTIONS)
-        .map((name) => `--${name}`)
-        .join(', ')}.`,
-    )
-  }
-}
-
-function fail(sentence: string): never {
-  console.error(sentence)
-  process.exit(2)
-}
-
 function numberOf(text: string, name: string): number {
   const number = Number(text)
-  return Number.isSafeInteger(number) && number >= 0 ? number : fail(`--${name} is a whole number, not "${text}".`)
+  return Number.isSafeInteger(number) && number >= 0 ? number : refuse(`--${name} is a whole number, not "${text}".`)
 }
 
 function deathOf(text: string): Death {
@@ -82,18 +63,23 @@ function settingsIn(json: string): Partial<Settings> {
   try {
     return JSON.parse(json) as Partial<Settings>
   } catch {
-    return fail(`--set is JSON, such as '{"workers":1}', not "${json}".`)
+    return refuse(`--set is JSON, such as '{"workers":1}', not "${json}".`)
   }
 }
 
 function optionsOf(seed: number): SimulateOptions & { readonly topology: string } {
-  const chosen = values.topology === undefined ? caseOf(seed) : CASES.find(({ name }) => name === values.topology)
-  if (chosen === undefined) return fail(`There is no topology "${values.topology}". There are ${CASES.map(({ name }) => name).join(', ')}.`)
-  const bug = values.bug === undefined ? undefined : bugs.find(({ name }) => name === values.bug)
-  if (values.bug !== undefined && bug === undefined)
-    fail(`There is no bug "${values.bug}". There are ${bugs.map(({ name }) => name).join(', ')}.`)
+  const wanted = values.topology
+  if (wanted !== undefined) requireName('topology', wanted, TOPOLOGIES)
+  const chosen = CASES.find(({ name }) => name === wanted) ?? caseOf(seed)
+  if (values.bug !== undefined)
+    requireName(
+      'bug',
+      values.bug,
+      bugs.map(({ name }) => name),
+    )
+  const bug = bugs.find(({ name }) => name === values.bug)
   const kinds = values.faults === undefined ? bug?.faults : values.faults === 'none' ? [] : values.faults.split(',')
-  for (const kind of kinds ?? []) if (!faultKinds.includes(kind)) fail(`There is no fault "${kind}". There are ${faultKinds.join(', ')}.`)
+  for (const kind of kinds ?? []) requireName('fault', kind, faultKinds)
   const facts = values.facts === undefined ? Number.POSITIVE_INFINITY : numberOf(values.facts, 'facts')
   return {
     seed,
@@ -141,7 +127,7 @@ if (values.seed !== undefined) {
 } else {
   const from = numberOf(values.from, 'from')
   const seeds = numberOf(values.seeds, 'seeds')
-  if (seeds === 0) fail('--seeds is at least 1.')
+  if (seeds === 0) refuse('--seeds is at least 1.')
   const began = performance.now()
   const until = began + (values.minutes === undefined ? Number.POSITIVE_INFINITY : numberOf(values.minutes, 'minutes') * 60_000)
   const total = { seeds: 0, violating: 0, crashes: 0, events: 0, simulatedMs: 0, looks: 0 }

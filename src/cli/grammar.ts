@@ -1,5 +1,6 @@
 /** What the grammars of several commands are made of. */
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
+import { TidemarkError } from '../base/errors.ts'
 import { nearest } from './nearest.ts'
 
 /** Makes an action of a command out of a function that gives its exit code. */
@@ -31,4 +32,10 @@ export function namesOf(given: string): string[] {
 export function examples(command: Command, lines: readonly (readonly [command: string, about: string])[]): void {
   const width = Math.max(...lines.map(([words]) => words.length))
   command.addHelpText('after', ['', 'Examples:', ...lines.map(([words, about]) => `  ${words.padEnd(width)}   ${about}`)].join('\n'))
+}
+
+/** The parser's sentence as an error of ours: what is wrong, and what was meant. */
+export function usageError({ message }: CommanderError): TidemarkError {
+  const [, sentence = message, meant] = /^(?:error: )?([\s\S]*?)(?:\s*\((Did you mean [\s\S]*)\))?$/.exec(message) ?? []
+  return new TidemarkError('OPTION_INVALID', sentence.replace(/\.$/, ''), { hint: meant?.trim() ?? 'Look at --help.' })
 }

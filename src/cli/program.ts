@@ -11,7 +11,7 @@ import type { PlanOptions } from './commands/plan.ts'
 import type { ReplayOptions } from './commands/replay.ts'
 import { addDead } from './dead-grammar.ts'
 import { fail } from './failure.ts'
-import { choice, type Ends, examples, JSON_ABOUT, namesOf, portOf } from './grammar.ts'
+import { choice, type Ends, examples, JSON_ABOUT, namesOf, portOf, usageError } from './grammar.ts'
 import {
   addAcl,
   addRun,
@@ -329,10 +329,4 @@ function addVerify(program: Command, shell: Shell, ends: Ends): void {
 function onKafka(words: MaybeKafkaWords): Pick<WantedAnywhere, 'kafka'> {
   const kafka = maybeKafka(words)
   return kafka === undefined ? {} : { kafka }
-}
-
-/** The parser's sentence as an error of ours: what is wrong, and what was meant. */
-function usageError({ message }: CommanderError): TidemarkError {
-  const [, sentence = message, meant] = /^(?:error: )?([\s\S]*?)(?:\s*\((Did you mean [\s\S]*)\))?$/.exec(message) ?? []
-  return new TidemarkError('OPTION_INVALID', sentence.replace(/\.$/, ''), { hint: meant?.trim() ?? 'Look at --help.' })
 }

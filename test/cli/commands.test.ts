@@ -46,7 +46,7 @@ describe('words', () => {
   })
 
   test('of help are there for every command, with examples, and for the options of a feed', async () => {
-    for (const command of ['dev', 'run', 'plan', 'check', 'types', 'export', 'replay', 'verify', 'acl', 'dead', 'dead list', 'dead show', 'dead redrive', 'topics', 'topics plan', 'topics apply', 'topics verify']) {
+    for (const command of HELPED) {
       const { code, out } = await tidemark(...command.split(' '), '--help')
       expect(code).toBe(0)
       expect(out).toContain(`Usage: tidemark ${command}`)
