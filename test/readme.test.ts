@@ -17,7 +17,7 @@ const blocks = [...readme.matchAll(/^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm)].m
   code: code as string,
 }))
 
-test('every program in the README compiles and runs, twice, and not when it is only planned or checked', { timeout: 120_000 }, () => {
+test('every program in the README compiles and runs, twice, and not when it is only planned or checked; its test passes', { timeout: 120_000 }, () => {
   const programs = blocks.filter(({ language, mark }) => language === 'ts' && mark === 'run')
   expect(programs).toHaveLength(1)
   // Inside the repository, so that the package's own name can stand for its sources.
@@ -42,6 +42,15 @@ test('every program in the README compiles and runs, twice, and not when it is o
       expect([read.status, read.stderr, read.stdout.includes('orders:')]).toEqual([0, '', false])
     }
     expect(outputs).toEqual(['{ orders: 2, total: 42 } fresh', '{ orders: 4, total: 84 } fresh'])
+    // Its test lies in a folder beside it, as the README says.
+    const tests = blocks.filter(({ mark }) => mark === 'test')
+    expect(tests).toHaveLength(1)
+    mkdirSync(join(folder, 'test'))
+    const code = tests[0]?.code.replace("'tidemark/testing'", "'#tidemark/testing'").replace('../loyalty.ts', '../program-0.ts')
+    writeFileSync(join(folder, 'test', 'loyalty.test.ts'), code as string)
+    const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
+    const tested = spawnSync(process.execPath, [vitest, 'run', '--root', folder], { cwd: folder, encoding: 'utf8' })
+    expect([tested.status, tested.stdout, tested.stderr]).toEqual([0, expect.stringMatching(/1 passed/), ''])
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
