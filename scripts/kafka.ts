@@ -105,9 +105,10 @@ const shown = relative(process.cwd(), folder) || folder
 try {
   console.error(`starting Kafka ${version}${nodes === 1 ? '' : ` on ${nodes} nodes`} (the first time its jars are fetched)...`)
   const kafka = await startKafka({ version, nodes, folder, fresh, port: port ?? (await portFor(nodes)) })
-  console.log(whatNext(kafka))
+  // Heard before it is said that Ctrl-C stops it: who reads that may be quick.
   const asked = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => asked.abort())
+  console.log(whatNext(kafka))
   await Promise.race([once(asked.signal, 'abort'), allEnded(kafka, asked.signal)])
   console.error(asked.signal.aborted ? 'stopping...' : `The data stays in ${shown}. The same command starts it again.`)
   await kafka.stop()
