@@ -184,7 +184,8 @@ export interface Writer {
   readonly id: string
   /**
    * Adds a batch to a partition, after every batch appended to it before. The driver stamps it; the same bytes are sent again when an
-   * answer is lost. Rejects when it could not be written: the writer is dead then, as after a failed commit.
+   * answer is lost. Rejects when it could not be written: the writer is dead then, as after a failed commit. Other batches that this takes
+   * along, and later ones, reject with COMMIT_ABORTED and the failure as its cause: nothing is wrong with where they were to go.
    * `guard` is asked each time right before the batch is sent, also before it is sent again: when it throws, the append rejects with that, and
    * nothing more of it is sent. What is on its way by then may still arrive.
    */

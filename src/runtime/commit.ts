@@ -8,7 +8,7 @@
  * At least once there is no such decision, so the order itself must be safe: effects before marks. What others read is written before the
  * rows that say "this was done"; a crash in between repeats an effect and never loses one.
  */
-import { codeOf, TidemarkError } from '../base/errors.ts'
+import { codeOf, type ErrorCode, TidemarkError } from '../base/errors.ts'
 import type { Clock, Failpoint } from '../ports/clock.ts'
 import { type GroupPositions, type Identity, type Log, type PlainWriter, partitionName, type Writer } from '../ports/log.ts'
 import type { EncodedBatch } from '../ports/record-batch/index.ts'
@@ -93,7 +93,7 @@ async function send(run: CommitRun, partition: string, batch: EncodedBatch): Pro
     await run.writer.append(partition, batch, run.checkLease)
   } catch (error) {
     const topic = partition.slice(0, partition.lastIndexOf('/'))
-    if (!run.deadTopics.has(topic) || OF_THE_WRITER.has(codeOf(error))) throw error
+    if (!run.deadTopics.has(topic) || NOT_THE_TOPIC.has(codeOf(error))) throw error
     // What cannot be processed and cannot be put aside either must not be passed over: nothing is dropped.
     throw new TidemarkError('DEAD_LETTER_FAILED', `dead letters cannot be written to ${partition}`, {
       detail: error instanceof Error ? error.message : String(error),
@@ -103,8 +103,20 @@ async function send(run: CommitRun, partition: string, batch: EncodedBatch): Pro
   }
 }
 
-/** Failures of a writer as a whole: they say nothing of the partition that something was on its way to. */
-const OF_THE_WRITER: ReadonlySet<string | undefined> = new Set(['WRITER_FENCED', 'COMMIT_REJECTED', 'COMMIT_ABORTED', 'LOG_CLOSED'])
+/**
+ * Failures that say nothing of the topic that something was on its way to: of the writer as a whole, of the member (the lease that goes with each
+ * batch), of the brokers, and of a partition that another transaction keeps. They pass, or end the worker, as they would without a letter; a letter that they took along is made again.
+ */
+const NOT_THE_TOPIC: ReadonlySet<string | undefined> = new Set<ErrorCode>([
+  'WRITER_FENCED',
+  'COMMIT_REJECTED',
+  'COMMIT_ABORTED',
+  'COMMIT_IN_DOUBT',
+  'LOG_CLOSED',
+  'MEMBER_LOST',
+  'BROKER_UNREACHABLE',
+  'TRANSACTION_HANGING',
+])
 
 async function handChangelogs(run: CommitRun): Promise<Handed> {
   await run.failpoint.hit('commit.before-changelogs')
@@ -140,8 +152,10 @@ export const decide: CommitStep = async (run) => {
 export const sendAndDecide: CommitStep = async (run) => {
   const parts = await Promise.all([handOutputs(run), handChangelogs(run)])
   const [decided, ...arrived] = await Promise.allSettled([decide(run), ...parts.map((part) => part.arrived)])
-  // What failed on its way says more than the decision that came of it.
-  for (const each of [...arrived, decided]) if (each.status === 'rejected') throw each.reason
+  const failures = [...arrived, decided].flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []))
+  if (failures.length === 0) return
+  // What failed on its way says more than the decision that came of it, and either more than that something else was aborted with it.
+  throw failures.find((error) => codeOf(error) !== 'COMMIT_ABORTED') ?? failures[0]
 }
 
 /** One atomic batch a task: its rows, and how far into its changelog they are. A disk that fails fails its task alone. */

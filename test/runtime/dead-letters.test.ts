@@ -5,7 +5,7 @@ import { harness, type RawRecord } from '#tidemark/testing'
 import { TidemarkError } from '../../src/base/errors.ts'
 import { sha256Hex128 } from '../../src/base/sha256.ts'
 import { derivedId } from '../../src/contract/envelope.ts'
-import type { Log } from '../../src/ports/log.ts'
+import type { Log, Writer } from '../../src/ports/log.ts'
 import { consents, EmailOptIn, optIn, optOut, preferences } from '../fixtures/crm.ts'
 import { Item, item } from '../fixtures/plain.ts'
 import { Cluster } from './cluster.ts'
@@ -245,25 +245,15 @@ test('the failure of one record costs no other: one poison key among a hundred, 
 
 test('where the dead-letter topic cannot be written the worker stops, and loses nothing: it goes on when the topic takes letters again', async () => {
   const cluster = await Cluster.open()
-  const refusing = (log: Log): Log => {
-    const wrapped = Object.create(log) as Log
-    ;(wrapped as { writer: Log['writer'] }).writer = async (id) => {
-      const writer = await log.writer(id)
-      let dead: TidemarkError | undefined
-      return {
-        id: writer.id,
-        append: (partition, batch) => {
-          if (!partition.startsWith('stubborn-sieve-g1-dead/')) return writer.append(partition, batch)
-          dead = new TidemarkError('LOG_IO', 'the topic takes nothing')
-          return Promise.reject(dead)
-        },
-        commit: async (positions) => (dead === undefined ? writer.commit(positions) : { kind: 'aborted', error: dead }),
-        abort: () => writer.abort(),
-        close: () => writer.close(),
-      }
-    }
-    return wrapped
-  }
+  let refused: TidemarkError | undefined
+  const refusing = overWriters((writer) => ({
+    append: (partition, batch, guard) => {
+      if (!isLetter(partition)) return writer.append(partition, batch, guard)
+      refused = new TidemarkError('LOG_IO', 'the topic takes nothing')
+      return Promise.reject(refused)
+    },
+    commit: async (positions) => (refused === undefined ? writer.commit(positions) : { kind: 'aborted', error: refused }),
+  }))
   const app = await cluster.start(stubborn(), 'w', { over: refusing })
   await cluster.settle()
   await cluster.put('in', Item, [
@@ -286,26 +276,15 @@ test('where the dead-letter topic cannot be written the worker stops, and loses 
 test('a worker that is fenced while a letter is on its way is fenced, and does not take the dead-letter topic for one that cannot be written', async () => {
   const cluster = await Cluster.open()
   let struck = false
-  const fencing = (log: Log): Log => {
-    const wrapped = Object.create(log) as Log
-    ;(wrapped as { writer: Log['writer'] }).writer = async (id) => {
-      const writer = await log.writer(id)
-      return {
-        id: writer.id,
-        append: async (partition, batch) => {
-          if (partition.startsWith('stubborn-sieve-g1-dead/') && !struck) {
-            struck = true
-            await (await log.writer(id)).close()
-          }
-          return writer.append(partition, batch)
-        },
-        commit: (positions) => writer.commit(positions),
-        abort: () => writer.abort(),
-        close: () => writer.close(),
+  const fencing = overWriters((writer, log) => ({
+    append: async (partition, batch, guard) => {
+      if (isLetter(partition) && !struck) {
+        struck = true
+        await (await log.writer(writer.id)).close()
       }
-    }
-    return wrapped
-  }
+      return writer.append(partition, batch, guard)
+    },
+  }))
   const app = await cluster.start(stubborn(), 'w', { over: fencing })
   await cluster.settle()
   await cluster.put('in', Item, [
@@ -319,6 +298,83 @@ test('a worker that is fenced while a letter is on its way is fenced, and does n
   expect((await cluster.values('stubborn-sieve-g1-dead', Item)).map(([, { n }]) => n)).toEqual([2])
   await cluster.close()
 })
+
+test.for([
+  ['an outage, wherever it was met', new TidemarkError('BROKER_UNREACHABLE', 'no broker answered to write to out/0')],
+  ['the end of its transaction, which something else failed in', new TidemarkError('COMMIT_ABORTED', 'the transaction was aborted')],
+  ['a membership that was lost meanwhile', new TidemarkError('MEMBER_LOST', 'the group has not been heard from for half a session')],
+  ['a transaction that hangs in some partition', new TidemarkError('TRANSACTION_HANGING', 'a transaction hangs in out/0')],
+] as const)('a letter that is lost to %s is no reason to stop: the batch is taken again', async ([, failure]) => {
+  const cluster = await Cluster.open()
+  let lost = 0
+  const failing = overWriters((writer) => {
+    let dead = false
+    return {
+      append: (partition, batch, guard) => {
+        if (!isLetter(partition) || lost === 3) return writer.append(partition, batch, guard)
+        lost++
+        dead = true
+        return Promise.reject(failure)
+      },
+      commit: async (positions) => (dead ? { kind: 'aborted', error: failure } : writer.commit(positions)),
+    }
+  })
+  const app = await cluster.start(stubborn(), 'w', { over: failing })
+  await cluster.settle()
+  await cluster.put('in', Item, [
+    ['a', item(1)],
+    ['a', item(2)],
+    ['a', item(3)],
+  ])
+  await cluster.settle()
+  expect(app.failure).toBe(undefined)
+  expect(lost).toBe(3)
+  expect((await cluster.values('out', Item)).map(([, { n }]) => n)).toEqual([1, 3])
+  expect((await cluster.values('stubborn-sieve-g1-dead', Item)).map(([, { n }]) => n)).toEqual([2])
+  await cluster.close()
+})
+
+test('what a commit failed of is told, and not that a letter was lost with it', async () => {
+  const cluster = await Cluster.open()
+  let asked = false
+  const refusing = overWriters((writer) => ({
+    append: (partition, batch, guard) => {
+      if (!isLetter(partition)) return writer.append(partition, batch, guard)
+      asked = true
+      return Promise.reject(new TidemarkError('COMMIT_ABORTED', 'the transaction was aborted'))
+    },
+    commit: async (positions) =>
+      asked ? { kind: 'aborted', error: new TidemarkError('NOT_AUTHORIZED', 'no right to commit') } : writer.commit(positions),
+  }))
+  const app = await cluster.start(stubborn(), 'w', { over: refusing })
+  await cluster.settle()
+  await cluster.put('in', Item, [['a', item(2)]])
+  await cluster.until(() => app.failure !== undefined)
+  expect(app.failure).toMatchObject({ code: 'NOT_AUTHORIZED' })
+  cluster.kill('w')
+  await cluster.close()
+})
+
+const isLetter = (partition: string): boolean => partition.startsWith('stubborn-sieve-g1-dead/')
+
+/** Puts something between a worker and its writers, which are otherwise what they were. */
+function overWriters(change: (writer: Writer, log: Log) => Partial<Writer>): (log: Log) => Log {
+  return (log) => {
+    const over = Object.create(log) as Log
+    ;(over as { writer: Log['writer'] }).writer = async (id) => {
+      const writer = await log.writer(id)
+      const same: Writer = {
+        id: writer.id,
+        append: (partition, batch, guard) => writer.append(partition, batch, guard),
+        commit: (positions) => writer.commit(positions),
+        abort: () => writer.abort(),
+        close: () => writer.close(),
+      }
+      return { ...same, ...change(writer, log) }
+    }
+    return over
+  }
+}
 
 /** A topology whose one step refuses every second item. */
 function stubborn(): Topology<readonly []> {

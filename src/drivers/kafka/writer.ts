@@ -2,7 +2,7 @@
  * Writers of the port. The transactional one is a life with one end: after anything but `committed` it is dead, and only another writer of
  * its id goes on.
  */
-import type { TidemarkError } from '../../base/errors.ts'
+import { TidemarkError } from '../../base/errors.ts'
 import type { CommitOutcome, GroupPositions, PartitionName, PlainWriter, Writer } from '../../ports/log.ts'
 import type { Codecs, EncodedBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
@@ -77,7 +77,7 @@ export class KafkaWriter implements Writer {
   /** Not `async`: batches of a partition are sent in the order of the calls. */
   append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
     if (this.closed) return Promise.reject(closedError('the writer'))
-    if (this.death !== undefined) return Promise.reject(this.death.error)
+    if (this.death !== undefined) return Promise.reject(this.takenAlong(this.death))
     if (this.ending) return Promise.reject(new TypeError('a transaction that is being ended takes no more'))
     this.open = true
     return this.producer.append(partition, batch, guard)
@@ -168,7 +168,20 @@ export class KafkaWriter implements Writer {
   private die(death: Death): void {
     if (this.death !== undefined) return
     this.death = death
-    this.producer.end(death.error)
+    this.producer.end(this.takenAlong(death))
+  }
+
+  /**
+   * What is said of a batch that could have been written and was lost with the transaction. The failure itself belongs to the append, or to the
+   * commit, that met it: as another's own it would accuse a partition that nothing is wrong with.
+   */
+  private takenAlong({ kind, error }: Death): TidemarkError {
+    if (kind !== 'aborted' || error.code === 'COMMIT_ABORTED') return error
+    return new TidemarkError('COMMIT_ABORTED', `the transaction of writer "${this.id}" was aborted`, {
+      detail: `${error.message}. ${error.detail ?? ''}`.trimEnd(),
+      hint: error.hint,
+      cause: error,
+    })
   }
 
   /** What is dead and not in doubt is hidden at once, so that nobody waits for it. */
