@@ -55,7 +55,7 @@ export const ERROR_CODES = {
   KAFKAJS_UNSUPPORTED: 'the installed kafkajs is not the one that the Kafka driver was made for',
   BROKER_UNREACHABLE: 'no broker answers',
   BROKER_ERROR: 'a broker refused a request',
-  AUTHENTICATION_FAILED: 'a broker refuses the user or the password',
+  AUTHENTICATION_FAILED: 'a broker refuses a login: the user, the password or the token',
   TLS_FAILED: 'a broker and this client do not agree on TLS',
   NOT_AUTHORIZED: 'the user lacks a right at the broker',
   API_UNSUPPORTED: 'a broker lacks an API or a version that is needed',

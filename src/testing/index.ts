@@ -5,9 +5,12 @@ export {
   type KafkaCluster,
   type KafkaNode,
   type KafkaOptions,
+  type KafkaSecurity,
+  type SecuredAccess,
   startKafka,
   type TestKafka,
   testKafka,
+  unsignedToken,
   whyNoKafka,
 } from './broker/index.ts'
 export { type ManualClock, manualClock, TEST_EPOCH_MS } from './clock.ts'

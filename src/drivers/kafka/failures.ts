@@ -47,6 +47,9 @@ export class LinkLost extends Error {
   }
 }
 
+/** A broker refused a token; the message is what it said. */
+export class TokenRefused extends Error {}
+
 export function closedError(what = 'the log'): TidemarkError {
   return new TidemarkError('LOG_CLOSED', `${what} was closed`)
 }
@@ -154,7 +157,13 @@ const TLS_CODES = /CERT|TLS|SSL|EPROTO|SELF_SIGNED|UNABLE_TO|ALTNAME/
 
 /** Why a socket could not be used: something to try again (`LinkLost`), or something that a person must change. */
 export function connectionFailure({ broker, stage, sasl, tls, cause }: ConnectionFailure): Error {
-  if (cause instanceof TidemarkError) return cause
+  if (cause instanceof TidemarkError || cause instanceof LinkLost) return cause
+  if (cause instanceof TokenRefused) {
+    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} refuses the token`, {
+      detail: `${sasl}: ${cause.message}`,
+      hint: 'Look at what "sasl.token" gives: whether it has run out, and whether its issuer, audience and subject are what the broker expects.',
+    })
+  }
   const name = (cause as Error | undefined)?.name ?? ''
   const type = (cause as { type?: unknown } | undefined)?.type
   const code = rootCode(cause) ?? ''

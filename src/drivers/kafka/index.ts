@@ -73,7 +73,7 @@ export function kafka(options: KafkaOptions): LogDriver {
     name: 'kafka',
     words: `--brokers ${options.brokers.join(',')}`,
     open: async ({ clock, random, codecs }) => {
-      const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl) }
+      const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl, connectMs) }
       const client = await openClient({ of: { seeds, link, clock, random }, codecs, limits, replication, transactionMs })
       return { log: client, close: () => client.close() }
     },

@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import { env } from 'node:process'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
+import { bearerLogin } from './oauth.ts'
 
 export interface Ssl {
   /** Certificates of the authorities that may sign the brokers', PEM. Default: those that Node trusts. */
@@ -22,7 +23,15 @@ export type Sasl =
   | ({ readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string } & Secret<'password'>)
   | {
       readonly mechanism: 'oauthbearer'
-      /** Called for every connection and whenever a login runs out. */
+      /**
+       * Gives a token that is good for a while, without "Bearer" before it. Called for every connection, and again before a login runs out: when
+       * 85 % of what the broker gave it have passed, or all but the last 10 s. The broker gives it what the token has left, and no more than its
+       * `connections.max.reauth.ms` where that is set. The new login has a new connection, after all that was asked over the old one is answered;
+       * nothing fails for it.
+       *
+       * When it rejects, or takes longer than `connectMs`, that is as if the broker could not be reached: it is asked again. A token that the
+       * broker refuses is AUTHENTICATION_FAILED, which ends a worker: do not give out one that has run out.
+       */
       readonly token: () => Promise<string>
     }
 
@@ -47,7 +56,7 @@ export async function sslOf(ssl: boolean | Ssl | undefined): Promise<object | un
 }
 
 /** What kafkajs takes. @throws TidemarkError OPTION_INVALID */
-export async function saslOf(sasl: Sasl | undefined): Promise<Readonly<Record<string, unknown>> | undefined> {
+export async function saslOf(sasl: Sasl | undefined, connectMs: number): Promise<Readonly<Record<string, unknown>> | undefined> {
   if (sasl === undefined) return undefined
   if (!MECHANISMS.includes(sasl.mechanism)) {
     throw new TidemarkError('OPTION_INVALID', `"sasl.mechanism" is ${JSON.stringify(sasl.mechanism)}`, {
@@ -55,8 +64,10 @@ export async function saslOf(sasl: Sasl | undefined): Promise<Readonly<Record<st
     })
   }
   if (sasl.mechanism === 'oauthbearer') {
-    const { token } = sasl
-    return { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: await token() }) }
+    if (typeof sasl.token !== 'function') {
+      throw new TidemarkError('OPTION_INVALID', '"sasl.token" is no function', { hint: 'Give one that resolves to a token, as `async () => ...`.' })
+    }
+    return { mechanism: 'oauthbearer', authenticationProvider: bearerLogin(sasl.token, connectMs) }
   }
   const { mechanism, username, passwordFile, passwordEnv } = sasl
   if (username === '') throw new TidemarkError('OPTION_INVALID', '"sasl.username" is empty', { hint: 'Name who logs in.' })

@@ -42,7 +42,7 @@ export interface Outgoing {
 /** One open socket. Answers come in the order of their requests. */
 export interface Line {
   readonly connected: boolean
-  /** Whether the login has run out: nothing more may be sent. */
+  /** Whether the login has run out, or is about to: nothing more is to be sent. */
   readonly expired: boolean
   nextCorrelationId(): number
   /**
@@ -63,7 +63,8 @@ export type Dial = (address: BrokerAddress, options: LinkOptions) => Promise<Lin
 /** What kafkajs's Connection must have for us to use it. */
 interface Connection {
   socket: Socket
-  sessionLifetime: unknown
+  /** How long the broker lets the login last, ms as a Long; zero for ever. */
+  readonly sessionLifetime: { toString(): string }
   readonly requestQueue: {
     push(request: { entry: Entry; expectResponse: true; requestTimeout: number; sendRequest: () => void }): void
     destroy(): void
@@ -71,7 +72,6 @@ interface Connection {
   }
   connect(): Promise<unknown>
   authenticate(): Promise<unknown>
-  isAuthenticated(): boolean
   isConnected(): boolean
   nextCorrelationId(): number
   setVersions(versions: object): void
@@ -91,7 +91,6 @@ type ConnectionClass = new (options: Record<string, unknown>) => Connection
 const METHODS = [
   'connect',
   'authenticate',
-  'isAuthenticated',
   'isConnected',
   'nextCorrelationId',
   'setVersions',
@@ -101,6 +100,9 @@ const METHODS = [
 const KAFKAJS_VERSION = '2.2.4'
 /** Deadlines are per request; kafkajs takes the longer of this and the request's own, ms. */
 const REQUEST_MS_MIN = 1_000
+/** A login is renewed before it runs out: when this share of it is left, and no earlier than this, ms. */
+const RENEWAL_SHARE = 0.15
+const RENEWAL_MS_MAX = 10_000
 const SASL_HANDSHAKE = 17
 const SASL_AUTHENTICATE = 36
 
@@ -162,7 +164,6 @@ function newConnection({ Connection, socketFactory, logger }: Kafkajs, { host, p
     requestTimeout: REQUEST_MS_MIN,
     enforceRequestTimeout: true,
     maxInFlightRequests: null,
-    reauthenticationThreshold: 10_000,
   })
   // Nothing is ever queued, because nothing limits what is on its way. Left alone, this sets a timer with a negative time at every answer, and
   // Node prints a warning about it.
@@ -183,12 +184,13 @@ export const dialKafkajs: Dial = async (address, options) => {
   socket.setNoDelay(true)
   // kafkajs looks at deadlines only as long as it believes to be connected: nothing may wait on a socket that is gone.
   socket.once('close', () => connection.rejectRequests(new Error('the socket was closed')))
+  let renewAt = Number.POSITIVE_INFINITY
   return {
     get connected() {
       return connection.isConnected()
     },
     get expired() {
-      return options.sasl !== undefined && !connection.isAuthenticated()
+      return performance.now() >= renewAt
     },
     nextCorrelationId: () => connection.nextCorrelationId(),
     exchange: ({ parts, timeoutMs, ...entry }) =>
@@ -208,6 +210,8 @@ export const dialKafkajs: Dial = async (address, options) => {
       })
       connection.setSupportAuthenticationProtocol(true)
       await connection.authenticate()
+      const lifetimeMs = Number(connection.sessionLifetime.toString())
+      if (lifetimeMs > 0) renewAt = performance.now() + lifetimeMs - Math.min(lifetimeMs * RENEWAL_SHARE, RENEWAL_MS_MAX)
     },
     onClose: (listener) => void socket.once('close', listener),
     end: (error) => end(connection, error),

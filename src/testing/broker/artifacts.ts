@@ -1,7 +1,7 @@
 /**
  * What a Kafka broker of tests consists of: the jars of each version with their SHA-256 checksums, so that what runs is what was tested. A
- * list is shorter than what Maven would resolve: what it leaves out is not needed to boot, to serve clients, or for SCRAM and TLS. Jars for
- * OAUTHBEARER and tiered storage are among that. A logger is added, so that a broker can say why it ended.
+ * list is shorter than what Maven would resolve: what it leaves out is not needed to boot, to serve clients, or for SCRAM, TLS and unsigned
+ * tokens. Jars for tokens that an issuer signs and for tiered storage are among that. A logger is added, so that a broker can say why it ended.
  */
 
 /** The versions that can be started: the newest that is supported, and one whose transactions still follow protocol 1. */
