@@ -36,6 +36,11 @@ const LONG: Readonly<Record<string, string>> = {
   'testing/harness.ts': 'one face for tests, method by method',
   'testing/store-suite.ts': 'a list of promises',
 }
+/** Imports whose name is a variable. */
+const BY_NAME: Readonly<Record<string, string>> = {
+  'cli/load.ts': 'the topology that the command names',
+  'testing/broker/container.ts': 'testcontainers, which need not be installed',
+}
 const LINES_MAX = 400
 /** What only drivers may ask: time, chance and the process belong to the simulator. */
 const FORBIDDEN = /\b(Date\.now|Math\.random|setTimeout|setInterval|setImmediate|performance\.now|(?<![\w'"/])process\.\w+)\b/
@@ -72,6 +77,11 @@ test('imports point inward only', () => {
     return layerOf(to) !== layerOf(from) && !layer.may.includes(layerOf(to))
   })
   expect(wrong.map(show)).toEqual([])
+})
+
+test('what is imported by a name that only the run knows is told here, because no rule can see it', () => {
+  const unseen = files.filter((file) => /\bimport\s*\(\s*(?!['"\s])/.test(textOf(file).replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')))
+  expect(Object.fromEntries(unseen.map((file) => [file, BY_NAME[file]]))).toEqual(BY_NAME)
 })
 
 test('no driver knows another', () => {

@@ -2,8 +2,7 @@
 import { cpSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { startKafka } from '../../src/testing/broker/index.ts'
-import { describeUnless, whyNotStarted } from '../kafka/shared.ts'
+import { describeUnless, startOwn, whyNoneOwn } from '../kafka/shared.ts'
 import { tidemark as asProcess, Command, type Ended, inProcess, lastLine, ROOT, SHOP, temporary } from './tidemark.ts'
 
 const tidemark = (...args: readonly string[]): Promise<Ended> => inProcess(args)
@@ -125,9 +124,9 @@ describe('dead letters', () => {
   })
 })
 
-describeUnless(await whyNotStarted(), 'dead letters on Kafka', () => {
+describeUnless(await whyNoneOwn(), 'dead letters on Kafka', () => {
   test('are listed and shown, and those of steps that keep nothing go on, while the program may run', { timeout: 180_000 }, async () => {
-    const kafka = await startKafka()
+    const kafka = await startOwn()
     try {
       // On Kafka schemas have ids that are committed with the code: here those that a run in a folder has given.
       const working = temporary()

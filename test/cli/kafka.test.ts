@@ -3,8 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type KafkaCluster, startKafka } from '../../src/testing/broker/index.ts'
-import { describeUnless, whyNotStarted } from '../kafka/shared.ts'
+import { describeUnless, type OwnKafka, startOwn, whyNoneOwn } from '../kafka/shared.ts'
 import { csvIn } from '../topologies/rig.ts'
 import { Command, type Ended, inProcess, temporary } from './tidemark.ts'
 
@@ -20,8 +19,8 @@ const PATIENCE_MS = 120_000
 /** Rows as a set: partitions of another number would only change their order. */
 const rowsOf = ({ out }: Ended): string[] => out.trim().split('\n').sort()
 
-describeUnless(await whyNotStarted(), 'on Kafka', () => {
-  let cluster: KafkaCluster
+describeUnless(await whyNoneOwn(), 'on Kafka', () => {
+  let cluster: OwnKafka
   let brokers = ''
   let folder = ''
   let dir = ''
@@ -32,7 +31,7 @@ describeUnless(await whyNotStarted(), 'on Kafka', () => {
     inProcess(['run', RETAIL, '--brokers', brokers, '--dir', dir, '--feed', '--csv', csv, '--once', '--json'])
 
   beforeAll(async () => {
-    cluster = await startKafka()
+    cluster = await startOwn()
     brokers = cluster.brokers.join(',')
     folder = mkdtempSync(join(tmpdir(), 'tidemark-cli-'))
     dir = join(folder, 'worker')

@@ -1,7 +1,6 @@
 /** `tidemark run`, as a process, on a real broker: what it says it is to its group, and whether it comes back. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type KafkaCluster, startKafka } from '../../src/testing/broker/index.ts'
-import { describeUnless, whyNotStarted } from '../kafka/shared.ts'
+import { describeUnless, type OwnKafka, startOwn, whyNoneOwn } from '../kafka/shared.ts'
 import { Command, inProcess, temporary, tidemark } from './tidemark.ts'
 
 const RETAIL = 'topologies/retail'
@@ -17,10 +16,10 @@ describe('before it asks a broker', () => {
   })
 })
 
-describeUnless(await whyNotStarted(), 'a worker on Kafka', () => {
-  let cluster: KafkaCluster
+describeUnless(await whyNoneOwn(), 'a worker on Kafka', () => {
+  let cluster: OwnKafka
   beforeAll(async () => {
-    cluster = await startKafka()
+    cluster = await startOwn()
     expect((await inProcess(['topics', 'apply', RETAIL, '--brokers', cluster.brokers.join()])).code).toBe(0)
   }, 120_000)
   afterAll(() => cluster.stop())

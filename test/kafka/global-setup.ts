@@ -34,7 +34,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
       server.closeAllConnections()
     })
     for (const kafka of await Promise.allSettled(found.values())) {
-      if (kafka.status === 'fulfilled' && kafka.value.source === 'started') await kafka.value.cluster.stop()
+      if (kafka.status !== 'fulfilled') continue
+      if (kafka.value.source === 'started') await kafka.value.cluster.stop()
+      if (kafka.value.source === 'container') await kafka.value.stop()
     }
   }
 }

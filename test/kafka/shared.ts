@@ -3,12 +3,19 @@
  * it, the file fails instead.
  */
 import { describe, inject } from 'vitest'
-import { type KafkaVersion, whyNoKafka } from '../../src/testing/broker/index.ts'
+import { ownKafka, whyNoBroker } from '../../src/testing/broker/availability.ts'
+import { type KafkaOptions, type KafkaVersion, whyNoKafka } from '../../src/testing/broker/index.ts'
 
 /** Either brokers, or why there are none. */
 export type SharedKafka =
   | { readonly brokers: readonly string[]; readonly reason: undefined }
   | { readonly brokers: undefined; readonly reason: string }
+
+/** A broker, and its end. */
+export interface OwnKafka {
+  readonly brokers: readonly string[]
+  stop(): Promise<void>
+}
 
 /** What a shared broker may have of its own: it is started once for each combination. */
 export interface SharedOptions {
@@ -31,6 +38,22 @@ export async function sharedKafka(options: SharedOptions = {}): Promise<SharedKa
 export async function whyNotStarted(version?: KafkaVersion): Promise<string | undefined> {
   const reason = await whyNoKafka(version)
   return reason === undefined ? undefined : expected(reason)
+}
+
+/** Why `startOwn` cannot work here; undefined when it can. */
+export async function whyNoneOwn(version?: KafkaVersion): Promise<string | undefined> {
+  const reason = await whyNoBroker(version)
+  return reason === undefined ? undefined : expected(reason)
+}
+
+/**
+ * A broker that nobody else uses, in a container where there can be one: so these tests need no Java. For who only talks to it; whoever kills it,
+ * or wants it secured, calls `startKafka`. Whoever asked stops it.
+ */
+export async function startOwn(options: Pick<KafkaOptions, 'version' | 'config'> = {}): Promise<OwnKafka> {
+  const kafka = await ownKafka(options)
+  if (kafka.source === 'none') throw new Error(kafka.reason)
+  return kafka.source === 'container' ? kafka : kafka.cluster
 }
 
 /** `describe`, skipped when there is a reason to, which then stands in the name. */

@@ -6,15 +6,14 @@ import { execPath } from 'node:process'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { kafka } from '../../src/drivers/kafka/index.ts'
-import { type KafkaCluster, startKafka } from '../../src/testing/broker/index.ts'
-import { describeUnless, whyNotStarted } from '../kafka/shared.ts'
+import { describeUnless, type OwnKafka, startOwn, whyNoneOwn } from '../kafka/shared.ts'
 import { APPLIED, inFolder, RIGHT, Session } from './rig.ts'
 
-describeUnless(await whyNotStarted(), 'the retail topology on Kafka', () => {
-  let cluster: KafkaCluster
+describeUnless(await whyNoneOwn(), 'the retail topology on Kafka', () => {
+  let cluster: OwnKafka
   // Its topics have names of their own, so every test has a broker of its own.
   beforeEach(async () => {
-    cluster = await startKafka()
+    cluster = await startOwn()
   })
   afterEach(() => cluster.stop())
   const begin = (dir: string, seed: string): Promise<Session> => Session.begin(dir, { seed }, kafka({ brokers: cluster.brokers }))

@@ -66,7 +66,7 @@ async function askJava(): Promise<{ readonly java: Java; readonly major: number 
   if (status !== 0 || !Number.isInteger(major)) {
     throw new TidemarkError('TEST_BROKER_UNAVAILABLE', 'a Kafka broker needs Java, and there is none', {
       detail: status === -1 ? `There is no ${command}.` : tailOf(output),
-      hint: 'Install Java 17 or newer, or point JAVA_HOME to one; or name brokers that run already in TIDEMARK_TEST_BROKERS.',
+      hint: 'Install Java 17 or newer, or point JAVA_HOME to one; or run a container engine, and install testcontainers; or name brokers that run already in TIDEMARK_TEST_BROKERS.',
     })
   }
   const build = /\(build ([^,)]+)/.exec(output)?.[1] ?? String(major)

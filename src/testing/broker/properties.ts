@@ -93,6 +93,11 @@ export function propertiesOf({ id, ports, dataFolder, security, config }: NodeSe
 /** One `key=value` a line, with what the format gives a meaning escaped. */
 export function propertiesText(properties: Readonly<Record<string, string>>): string {
   return Object.entries(properties)
-    .map(([key, value]) => `${key}=${value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n`)
+    .map(([key, value]) => `${key}=${escaped(value)}\n`)
     .join('')
+}
+
+/** A value as a file of properties has it. */
+export function escaped(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
 }

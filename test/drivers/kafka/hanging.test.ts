@@ -15,8 +15,7 @@ import { openSession, Transactions } from '../../../src/drivers/kafka/transactio
 import { nodeClock, nodeRandom } from '../../../src/drivers/node/index.ts'
 import type { Log } from '../../../src/ports/log.ts'
 import { BatchBuilder, type EncodedBatch } from '../../../src/ports/record-batch/index.ts'
-import { type KafkaCluster, startKafka } from '../../../src/testing/broker/index.ts'
-import { describeUnless, whyNotStarted } from '../../kafka/shared.ts'
+import { describeUnless, type OwnKafka, startOwn, whyNoneOwn } from '../../kafka/shared.ts'
 
 const open = (more: Partial<OpenTransaction> = {}): OpenTransaction => ({
   partition: 'out/1',
@@ -59,13 +58,13 @@ function batch(...values: readonly string[]): EncodedBatch {
   return builder.finish()
 }
 
-describeUnless(await whyNotStarted(), 'on brokers', () => {
-  let cluster: KafkaCluster
+describeUnless(await whyNoneOwn(), 'on brokers', () => {
+  let cluster: OwnKafka
   let log: Log
   let close: () => Promise<void>
   beforeAll(async () => {
     // A broker that does not ask coordinators whether they know of a transaction: so one can be made that none of them knows.
-    cluster = await startKafka({ config: { 'transaction.partition.verification.enable': 'false' } })
+    cluster = await startOwn({ config: { 'transaction.partition.verification.enable': 'false' } })
     const opened = await kafka({ brokers: cluster.brokers, transactionMs: 60_000 }).open(parts)
     log = opened.log
     close = () => opened.close()
@@ -180,7 +179,7 @@ describeUnless(await whyNotStarted(), 'on brokers', () => {
   })
 })
 
-async function connected({ brokers }: KafkaCluster): Promise<Cluster> {
+async function connected({ brokers }: OwnKafka): Promise<Cluster> {
   const [host, port] = (brokers[0] as string).split(':') as [string, string]
   const link = { clientId: 'hanging', connectMs: 3_000, ssl: undefined, sasl: undefined }
   const cluster = new Cluster({ seeds: [{ host, port: Number(port) }], link, clock: nodeClock, random: nodeRandom })
