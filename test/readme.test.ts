@@ -17,7 +17,9 @@ const blocks = [...readme.matchAll(/^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm)].m
   code: code as string,
 }))
 
-test('every program in the README compiles and runs, twice, and not when it is only planned or checked; its test passes', { timeout: 120_000 }, () => {
+test('every program in the README compiles and runs, twice, and not when it is only planned or checked; its test passes', {
+  timeout: 120_000,
+}, () => {
   const programs = blocks.filter(({ language, mark }) => language === 'ts' && mark === 'run')
   expect(programs).toHaveLength(1)
   // Inside the repository, so that the package's own name can stand for its sources.

@@ -65,7 +65,9 @@ export async function saslOf(sasl: Sasl | undefined, connectMs: number): Promise
   }
   if (sasl.mechanism === 'oauthbearer') {
     if (typeof sasl.token !== 'function') {
-      throw new TidemarkError('OPTION_INVALID', '"sasl.token" is no function', { hint: 'Give one that resolves to a token, as `async () => ...`.' })
+      throw new TidemarkError('OPTION_INVALID', '"sasl.token" is no function', {
+        hint: 'Give one that resolves to a token, as `async () => ...`.',
+      })
     }
     return { mechanism: 'oauthbearer', authenticationProvider: bearerLogin(sasl.token, connectMs) }
   }
