@@ -104,8 +104,9 @@ export class Ear {
   #writer(writer: Writer): Writer {
     const unanswered = (outcome: CommitOutcome): unknown => (outcome.kind === 'committed' ? undefined : outcome.error)
     return {
-      ...this.#plainWriter(writer),
       id: writer.id,
+      append: (partition, batch) => this.#call(writer.append(partition, batch)),
+      close: () => writer.close(),
       commit: (positions) => this.#call(writer.commit(positions), unanswered),
       abort: () => this.#call(writer.abort()),
     }

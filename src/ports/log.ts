@@ -186,10 +186,8 @@ export interface Writer {
    * Adds a batch to a partition, after every batch appended to it before. The driver stamps it; the same bytes are sent again when an
    * answer is lost. Rejects when it could not be written: the writer is dead then, as after a failed commit. Other batches that this takes
    * along, and later ones, reject with COMMIT_ABORTED and the failure as its cause: nothing is wrong with where they were to go.
-   * `guard` is asked each time right before the batch is sent, also before it is sent again: when it throws, the append rejects with that, and
-   * nothing more of it is sent. What is on its way by then may still arrive.
    */
-  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<{ readonly base: number; readonly next: number }>
+  append(partition: PartitionName, batch: EncodedBatch): Promise<{ readonly base: number; readonly next: number }>
   /** Makes all appends since the last commit visible together with the positions, or none of them. */
   commit(positions: readonly GroupPositions[]): Promise<CommitOutcome>
   /** Hides all appends since the last commit for ever. */
@@ -202,7 +200,11 @@ export interface Writer {
  * one that has lost its place from writing what its successor owns.
  */
 export interface PlainWriter {
-  /** As that of a `Writer`, but that the writer lives on when it fails. */
+  /**
+   * As that of a `Writer`, but that the writer lives on when it fails.
+   * `guard` is asked each time right before the batch is sent, also before it is sent again: when it throws, the append rejects with that, and
+   * nothing more of it is sent. What is on its way by then may still arrive.
+   */
   append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<{ readonly base: number; readonly next: number }>
   close(): Promise<void>
 }

@@ -88,9 +88,15 @@ async function handOutputs(run: CommitRun): Promise<Handed> {
   return handed(Promise.all(sends).then(() => run.failpoint.hit('commit.after-outputs')))
 }
 
+/** Nothing fences what is written outside of transactions, so there the lease goes with the batch, for whenever it is sent again. */
+function append(run: CommitRun, partition: string, batch: EncodedBatch): ReturnType<PlainWriter['append']> {
+  const { writer } = run
+  return 'commit' in writer ? writer.append(partition, batch) : writer.append(partition, batch, run.checkLease)
+}
+
 async function send(run: CommitRun, partition: string, batch: EncodedBatch): Promise<void> {
   try {
-    await run.writer.append(partition, batch, run.checkLease)
+    await append(run, partition, batch)
   } catch (error) {
     const topic = partition.slice(0, partition.lastIndexOf('/'))
     if (!run.deadTopics.has(topic) || NOT_THE_TOPIC.has(codeOf(error))) throw error
@@ -125,7 +131,7 @@ async function handChangelogs(run: CommitRun): Promise<Handed> {
     const { stage, partition } = task.task.parts
     if (task.state === undefined || stage.changelog === undefined) return
     const to = partitionName(stage.changelog, partition)
-    const ends = await Promise.all(task.state.changelog.map((batch) => run.writer.append(to, batch, run.checkLease)))
+    const ends = await Promise.all(task.state.changelog.map((batch) => append(run, to, batch)))
     run.changelogEnds.set(task, Math.max(...ends.map(({ next }) => next)))
   })
   return handed(Promise.all(sends).then(() => run.failpoint.hit('commit.after-changelogs')))

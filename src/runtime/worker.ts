@@ -338,12 +338,12 @@ export class Worker {
     this.#roster.give([])
   }
 
-  /** Lets a commit that is on its way end, and commits what is left. */
+  /** Ends the commit on its way, and commits what is left. What a failed one left behind must not arrive once others own the tasks. */
   async #settle(): Promise<void> {
     await this.#committing
-    if (this.#broken !== undefined) return
-    this.#beginCommit()
+    if (this.#broken === undefined) this.#beginCommit()
     await this.#committing
+    if (this.#broken !== undefined) await this.#claims.close()
   }
 
   // --- failures ----------------------------------------------------------------------------------------------------------------

@@ -247,8 +247,8 @@ test('where the dead-letter topic cannot be written the worker stops, and loses 
   const cluster = await Cluster.open()
   let refused: TidemarkError | undefined
   const refusing = overWriters((writer) => ({
-    append: (partition, batch, guard) => {
-      if (!isLetter(partition)) return writer.append(partition, batch, guard)
+    append: (partition, batch) => {
+      if (!isLetter(partition)) return writer.append(partition, batch)
       refused = new TidemarkError('LOG_IO', 'the topic takes nothing')
       return Promise.reject(refused)
     },
@@ -277,12 +277,12 @@ test('a worker that is fenced while a letter is on its way is fenced, and does n
   const cluster = await Cluster.open()
   let struck = false
   const fencing = overWriters((writer, log) => ({
-    append: async (partition, batch, guard) => {
+    append: async (partition, batch) => {
       if (isLetter(partition) && !struck) {
         struck = true
         await (await log.writer(writer.id)).close()
       }
-      return writer.append(partition, batch, guard)
+      return writer.append(partition, batch)
     },
   }))
   const app = await cluster.start(stubborn(), 'w', { over: fencing })
@@ -310,8 +310,8 @@ test.for([
   const failing = overWriters((writer) => {
     let dead = false
     return {
-      append: (partition, batch, guard) => {
-        if (!isLetter(partition) || lost === 3) return writer.append(partition, batch, guard)
+      append: (partition, batch) => {
+        if (!isLetter(partition) || lost === 3) return writer.append(partition, batch)
         lost++
         dead = true
         return Promise.reject(failure)
@@ -338,8 +338,8 @@ test('what a commit failed of is told, and not that a letter was lost with it', 
   const cluster = await Cluster.open()
   let asked = false
   const refusing = overWriters((writer) => ({
-    append: (partition, batch, guard) => {
-      if (!isLetter(partition)) return writer.append(partition, batch, guard)
+    append: (partition, batch) => {
+      if (!isLetter(partition)) return writer.append(partition, batch)
       asked = true
       return Promise.reject(new TidemarkError('COMMIT_ABORTED', 'the transaction was aborted'))
     },
@@ -365,7 +365,7 @@ function overWriters(change: (writer: Writer, log: Log) => Partial<Writer>): (lo
       const writer = await log.writer(id)
       const same: Writer = {
         id: writer.id,
-        append: (partition, batch, guard) => writer.append(partition, batch, guard),
+        append: (partition, batch) => writer.append(partition, batch),
         commit: (positions) => writer.commit(positions),
         abort: () => writer.abort(),
         close: () => writer.close(),

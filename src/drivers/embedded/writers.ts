@@ -109,13 +109,12 @@ export class EmbeddedWriter implements Writer {
   }
 
   /** Not `async`: batches get their offsets in the order of the calls. */
-  append(name: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
+  append(name: PartitionName, batch: EncodedBatch): Promise<Appended> {
     const { appends, session } = this
     const { transactions, codecs } = appends.options
     const refusal = this.closed ? closedError('the writer') : transactions.refusal(session)
     if (refusal !== undefined) return Promise.reject(refusal)
     try {
-      guard?.()
       const partition = appends.partition(name)
       appends.check(partition, batch)
       const baseSequence = this.sequences.take(partition, batch.count)

@@ -75,12 +75,12 @@ export class KafkaWriter implements Writer {
   }
 
   /** Not `async`: batches of a partition are sent in the order of the calls. */
-  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<Appended> {
+  append(partition: PartitionName, batch: EncodedBatch): Promise<Appended> {
     if (this.closed) return Promise.reject(closedError('the writer'))
     if (this.death !== undefined) return Promise.reject(this.takenAlong(this.death))
     if (this.ending) return Promise.reject(new TypeError('a transaction that is being ended takes no more'))
     this.open = true
-    return this.producer.append(partition, batch, guard)
+    return this.producer.append(partition, batch)
   }
 
   async commit(positions: readonly GroupPositions[]): Promise<CommitOutcome> {

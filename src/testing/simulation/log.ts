@@ -193,9 +193,8 @@ class Sender {
     writer: Writer | PlainWriter,
     partition: PartitionName,
     batch: EncodedBatch,
-    guard: (() => void) | undefined,
   ): Promise<{ readonly base: number; readonly next: number }> {
-    const answer = this.#append(writer, partition, batch, guard).finally(() => this.#unanswered.delete(answer))
+    const answer = this.#append(writer, partition, batch).finally(() => this.#unanswered.delete(answer))
     this.#unanswered.add(answer)
     return answer
   }
@@ -204,11 +203,9 @@ class Sender {
     writer: Writer | PlainWriter,
     partition: PartitionName,
     batch: EncodedBatch,
-    guard: (() => void) | undefined,
   ): Promise<{ readonly base: number; readonly next: number }> {
     if (this.dead !== undefined) throw this.dead
     try {
-      guard?.()
       return await travelled(this.link, `append ${partition}`, () => writer.append(partition, batch), { lane: this.lane })
     } catch (error) {
       this.dead ??= error as TidemarkError
@@ -231,9 +228,9 @@ class RemoteWriter implements Writer {
     this.#sender = new Sender(link)
   }
 
-  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<{ readonly base: number; readonly next: number }> {
+  append(partition: PartitionName, batch: EncodedBatch): Promise<{ readonly base: number; readonly next: number }> {
     this.#touched.add(partition)
-    return this.#sender.append(this.#writer, partition, batch, guard)
+    return this.#sender.append(this.#writer, partition, batch)
   }
 
   async commit(positions: readonly GroupPositions[]): Promise<CommitOutcome> {
@@ -284,8 +281,13 @@ class RemotePlainWriter implements PlainWriter {
     this.#sender = new Sender(link)
   }
 
-  append(partition: PartitionName, batch: EncodedBatch, guard?: () => void): Promise<{ readonly base: number; readonly next: number }> {
-    return this.#sender.append(this.#writer, partition, batch, guard)
+  async append(
+    partition: PartitionName,
+    batch: EncodedBatch,
+    guard?: () => void,
+  ): Promise<{ readonly base: number; readonly next: number }> {
+    guard?.()
+    return await this.#sender.append(this.#writer, partition, batch)
   }
 
   close(): Promise<void> {

@@ -73,7 +73,9 @@ describe('the catalogue file', () => {
   it('takes registrations of two catalogues over one file', async () => {
     const [a, b] = [schemaCatalogue({ file, writable: true }), schemaCatalogue({ file, writable: true })]
     const ids = await Promise.all([a.idOf('a', schema('A')), b.idOf('b', schema('B')), a.idOf('c', schema('C')), b.idOf('a', schema('A'))])
-    expect(ids).toEqual([1, 2, 3, 1])
+    // Which of the two writes first is chance.
+    expect(new Set(ids)).toEqual(new Set([1, 2, 3]))
+    expect(ids[3]).toBe(ids[0])
   })
 
   it('is not written while another process writes it', async () => {
