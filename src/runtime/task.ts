@@ -74,6 +74,7 @@ export class Task {
   readonly life: Lifecycle<TaskStatus>
   /** Positions as the last commit has them. */
   committed: Positions
+  #closing: Promise<void> | undefined
   #pending: (() => Promise<void>) | undefined
   readonly #ranges: Ranges
   /** Keys that wall time wakes by a moment, with their rows in memory. */
@@ -367,10 +368,13 @@ export class Task {
     for (const store of state.stores) await state.sweep(store, this.#sweepUntil[store.index] ?? 0, 500)
   }
 
+  /** Whoever closes it, also as the second, goes on when its disk is closed. */
   async close(): Promise<void> {
-    if (this.life.state === 'closed') return
-    this.life.to('closed')
-    await this.parts.state?.db.close()
+    if (this.life.state !== 'closed') {
+      this.life.to('closed')
+      this.#closing = this.parts.state?.db.close()
+    }
+    await this.#closing
   }
 }
 
