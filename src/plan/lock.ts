@@ -242,8 +242,12 @@ function compareStores(before: PlanLock, after: PlanLock, giveUp: string, add: A
       )
   }
   for (const name of Object.keys(after.stores))
-    if (before.stores[name] === undefined) add('safe', `store "${name}" is new`, 'It begins empty, from where its stage stands.')
+    if (before.stores[name] === undefined) add('safe', `store "${name}" is new`, `It begins empty, from where its stage stands. ${EMPTY}`)
 }
+
+/** What an empty store means where facts have come before. */
+export const EMPTY =
+  'If facts have come before, an order waits for sequence 1 of every key again, a dedupe does not know them, and a projection lacks them.'
 
 /** Only a fold can be made again from its log. */
 function madeAnew(name: string, { stage }: LockedStore, { stages }: PlanLock): string {

@@ -1,7 +1,7 @@
 /** `tidemark plan`: prints what will run, writes it down as the lock, or compares it with the lock. */
 import { TidemarkError } from '../../base/errors.ts'
 import { explain, explainJson, SECTIONS, type Section } from '../../plan/explain.ts'
-import { givingUp } from '../../plan/lock.ts'
+import { EMPTY, givingUp } from '../../plan/lock.ts'
 import { mermaid } from '../../plan/mermaid.ts'
 import { jsonText } from '../../server/json.ts'
 import { errorData, errorText } from '../failure.ts'
@@ -58,7 +58,9 @@ async function write(made: Planned, giveUp: readonly string[], shell: Shell): Pr
   for (const change of changes) await shell.err.write(`${changeLines(change).join('\n')}\n`)
   await shell.out.write(`wrote ${made.file}${made.lock === undefined ? '' : changes.length === 0 ? ', which was right already' : ''}\n`)
   for (const entry of giveUp)
-    await shell.out.write(`given up: ${entry}. What has run leaves it behind at its next start with this lock, and reads it no more.\n`)
+    await shell.out.write(
+      `given up: ${entry}. What has run leaves it behind at its next start with this lock, and reads it no more.\nWhat takes its place begins empty. ${EMPTY}\n`,
+    )
   return EXIT.ok
 }
 
