@@ -111,7 +111,8 @@ async function send(run: CommitRun, partition: string, batch: EncodedBatch): Pro
 
 /**
  * Failures that say nothing of the topic that something was on its way to: of the writer as a whole, of the member (the lease that goes with each
- * batch), of the brokers, and of a partition that another transaction keeps. They pass, or end the worker, as they would without a letter; a letter that they took along is made again.
+ * batch), of the brokers, and of a partition that another transaction keeps. They pass, or end the worker, as they would without a letter; a letter
+ * that they took along is made again.
  */
 const NOT_THE_TOPIC: ReadonlySet<string | undefined> = new Set<ErrorCode>([
   'WRITER_FENCED',

@@ -8,7 +8,10 @@ import type { GroupPositions, PartitionName } from '../../ports/log.ts'
 import type { Cluster } from './cluster.ts'
 import { commitPositions } from './positions.ts'
 
-/** How long after a loss. A request that comes later than that has been in a network for longer than brokers keep sockets that say nothing. */
+/**
+ * How long after a loss, ms: chosen, not measured. What comes even later takes the positions back all the same, until the next commit; nothing is
+ * lost by that, and a restart does again what lies between.
+ */
 const AGAIN_MS = 10_000
 
 export class PositionCommits {
