@@ -252,7 +252,7 @@ function aborted(session: Session, cause: TidemarkError): TidemarkError {
 function inDoubt(session: Session, cause: TidemarkError): TidemarkError {
   return new TidemarkError('COMMIT_IN_DOUBT', `whether the commit of writer "${session.id}" took effect is not known`, {
     detail: `${cause.message}. ${cause.detail ?? ''}`.trimEnd(),
-    hint: 'Open the log again: what is on its disk decides. Nothing of the commit is visible before that.',
+    hint: `${cause.hint ?? 'Open the log again.'} What is on the disk then decides; nothing of the commit is visible before that.`,
     cause,
   })
 }

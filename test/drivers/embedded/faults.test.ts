@@ -174,7 +174,10 @@ describe('a full disk', () => {
     await writer.append('a/0', values('in doubt'))
     disk.faults.space = 12
     const outcome = await writer.commit([{ group: 'g', identity: undefined, positions: new Map([['a/1', 1]]) }])
-    expect(outcome).toMatchObject({ kind: 'in-doubt', error: { code: 'COMMIT_IN_DOUBT' } })
+    expect(outcome).toMatchObject({
+      kind: 'in-doubt',
+      error: { code: 'COMMIT_IN_DOUBT', hint: expect.stringMatching(/^The disk is full\. Make room/) },
+    })
     expect(log.failure?.code).toBe('LOG_IO')
     disk.faults.space = Infinity
     expect(await client.committed('g', ['a/1'])).toBe('unstable')
