@@ -146,7 +146,7 @@ async function full(extent: Extent): Promise<Section> {
   return {
     title: 'A full disk',
     about: `The whole feed, unpaced, on a disk that is too small for it, at many sizes, and once more with room. The process must end with exit code 1, one of
-two codes, a sentence and a hint that says what to do, and without a stack; what it leaves must verify; with room it must come to the same rows
+three codes, a sentence and a hint that says what to do, and without a stack; what it leaves must verify; with room it must come to the same rows
 of exactly 22,383 facts, with no store dropped. There is one exception: a log with room compacts on while state has none, and with small files
 it may so pass what the disk has; then that is restored from the beginning of its changelog.${mountsTmpfs() ? '' : ' This user may not mount a tmpfs, so there are only limits on the size of files.'}`,
     tables: [
