@@ -6,7 +6,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { TidemarkError } from './base/errors.ts'
-import { refuseUnknown } from './base/options.ts'
+import { oneOf, refuseUnknown, wholeNumber, yesOrNo } from './base/options.ts'
 import { quoted } from './base/shell-word.ts'
 import { type Duration, durationMs } from './base/time.ts'
 import type { Topology, ViewOf } from './operators/stream.ts'
@@ -49,7 +49,10 @@ export interface StartOptions {
   readonly commitInterval?: Duration
   /** A commit is begun when about so many bytes wait for it. Default 32 MiB. */
   readonly commitBytes?: number
-  /** Keys that each task keeps in memory between commits. Default 3072. */
+  /**
+   * The most keys that each task keeps in memory between commits, with their rows. It begins with 3072 and takes more while keys come back that it
+   * has just let go; all tasks of a process take 131072 in all beyond what each begins with. Default 32768.
+   */
   readonly cacheKeys?: number
   /** What the embedded log forces to disk: every commit, once a second, or nothing. Default `interval`. */
   readonly fsync?: 'commit' | 'interval' | 'never'
@@ -117,9 +120,11 @@ export interface Running<P extends readonly unknown[]> {
  */
 export async function start<P extends readonly unknown[]>(topology: Topology<P>, options: StartOptions = {}): Promise<Running<P>> {
   const lock = options.lock === undefined ? undefined : checkedLock(options.lock, 'the lock given to start()')
+  refuseUnknown(options, OPTIONS, 'start()')
+  const settings = settingsOf(options)
   const { world, close } = await openWorld(options)
   try {
-    const app = await App.start(topology.graph, world, { ...settingsOf(options), lock })
+    const app = await App.start(topology.graph, world, { ...settings, lock })
     await app.running()
     return {
       app,
@@ -150,6 +155,12 @@ export async function start<P extends readonly unknown[]>(topology: Topology<P>,
 /** The runtime's options, for those that were given. @throws TidemarkError OPTION_INVALID */
 export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
   const { guarantee, instance, membership, session, commitInterval, commitBytes, cacheKeys, freezeRows } = options
+  if (guarantee !== undefined) oneOf(guarantee, ['exactly-once', 'at-least-once'], 'guarantee')
+  if (membership !== undefined) oneOf(membership, ['static', 'dynamic'], 'membership')
+  if (instance !== undefined) checkedInstance(instance)
+  if (commitBytes !== undefined) wholeNumber(commitBytes, 1, 'commitBytes')
+  if (cacheKeys !== undefined) wholeNumber(cacheKeys, 1, 'cacheKeys')
+  if (freezeRows !== undefined) yesOrNo(freezeRows, 'freezeRows')
   if (membership === 'dynamic' && instance !== undefined) {
     throw new TidemarkError('OPTION_INVALID', 'a dynamic member has no name', {
       detail: `The instance is "${instance}".`,
@@ -166,6 +177,14 @@ export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
     ...(cacheKeys === undefined ? {} : { cacheKeys }),
     ...(freezeRows === undefined ? {} : { freezeRows }),
   }
+}
+
+/** It is a part of the name of a writer and of a member of the group. @throws TidemarkError OPTION_INVALID */
+export function checkedInstance(instance: string): string {
+  if (typeof instance === 'string' && /^[a-zA-Z0-9._-]{1,100}$/.test(instance)) return instance
+  throw new TidemarkError('OPTION_INVALID', `${JSON.stringify(instance)} is no name for a worker`, {
+    hint: 'Use a text of 1 to 100 letters, digits, dots, dashes and underscores.',
+  })
 }
 
 /** Opens the drivers of some options, for a runtime or for a tool that works beside none. @throws TidemarkError OPTION_INVALID, LOG_*, BROKER_* */

@@ -85,6 +85,42 @@ test('an option that says nothing is refused before anything is made, also one o
     expect(() => kafka(options as never)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID', message: said }))
 })
 
+test.each([
+  [{ guarantee: 'exactly_once' }, 'guarantee is "exactly_once"'],
+  [{ membership: 'stat' }, 'membership is "stat"'],
+  [{ instance: '' }, '"" is no name for a worker'],
+  [{ instance: 7 }, '7 is no name for a worker'],
+  [{ cacheKeys: -1 }, 'cacheKeys is -1'],
+  [{ cacheKeys: Number.NaN }, 'cacheKeys is NaN'],
+  [{ commitBytes: '1MB' }, 'commitBytes is "1MB"'],
+  [{ freezeRows: 'no' }, 'freezeRows is "no"'],
+  [{ commitInterval: -4 }, 'commitInterval is not a duration'],
+  [{ session: 'soon' }, 'session is not a duration'],
+  [{ fsync: 'always' }, 'fsync is "always"'],
+])('a value that an option cannot have is refused before anything is made: %j', async (options, said) => {
+  const dir = join(tmpdir(), 'tidemark-start-never-made')
+  await expect(start(failing, { dir, ...options } as never)).rejects.toMatchObject({
+    code: 'OPTION_INVALID',
+    message: said,
+    // What it may be, in the hint.
+    hint: expect.any(String),
+  })
+  expect(existsSync(dir)).toBe(false)
+})
+
+test.each([
+  [{ brokers: '127.0.0.1:9092' }, '"brokers" is "127.0.0.1:9092", where a list is meant'],
+  [{}, '"brokers" is undefined, where a list is meant'],
+  [{ brokers: [] }, '"brokers" names no broker'],
+  [{ brokers: ['127.0.0.1'] }, '"127.0.0.1" is no address of a broker'],
+  [{ brokers: ['127.0.0.1:9092'], replication: 0 }, 'replication is 0'],
+  [{ brokers: ['127.0.0.1:9092'], transactionMs: '10s' }, 'transactionMs is "10s"'],
+])('a value that an option of the Kafka driver cannot have is refused: %j', (options, said) => {
+  expect(() => kafka(options as never)).toThrow(
+    expect.objectContaining({ code: 'OPTION_INVALID', message: said, hint: expect.any(String) }),
+  )
+})
+
 test('a plan lock that is none is refused before anything is made', async () => {
   const dir = join(tmpdir(), 'tidemark-start-never-made')
   await expect(start(failing, { dir, lock: { stores: {} } as never })).rejects.toMatchObject({

@@ -26,3 +26,20 @@ export function oneOf(value: string, words: readonly string[], what: string): vo
   if (words.includes(value)) return
   throw new TidemarkError('OPTION_INVALID', `${what} is ${JSON.stringify(value)}`, { hint: `It is one of ${words.join(', ')}.` })
 }
+
+/** @throws TidemarkError OPTION_INVALID for what is no whole number, or below `least` */
+export function wholeNumber(value: unknown, least: number, what: string): void {
+  if (Number.isSafeInteger(value) && (value as number) >= least) return
+  throw new TidemarkError('OPTION_INVALID', `${what} is ${shown(value)}`, { hint: `It is a whole number from ${least}.` })
+}
+
+/** @throws TidemarkError OPTION_INVALID */
+export function yesOrNo(value: unknown, what: string): void {
+  if (typeof value === 'boolean') return
+  throw new TidemarkError('OPTION_INVALID', `${what} is ${shown(value)}`, { hint: 'It is true or false.' })
+}
+
+/** What JSON has no words for, such as NaN, is named all the same. */
+function shown(value: unknown): string {
+  return typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value))
+}

@@ -10,13 +10,13 @@ import { TidemarkError } from '../base/errors.ts'
 import { levelState } from '../drivers/level/index.ts'
 import type { StateDriver, StateId } from '../ports/store.ts'
 import type { World } from '../runtime/world.ts'
-import { openWorld } from '../start.ts'
+import { checkedInstance, openWorld } from '../start.ts'
 import { committedSchemas, type KafkaWords, kafkaOf } from './kafka.ts'
 import type { Loaded } from './load.ts'
 import type { Meter } from './meter.ts'
 import { loadedOnKafka, type Wanted } from './place.ts'
 import type { Shell } from './shell.ts'
-import { checkedInstance, lockFolder, workerFolder } from './worker-folder.ts'
+import { lockFolder, workerFolder } from './worker-folder.ts'
 
 /** What was opened for work beside an application. */
 export interface OpenedFor {

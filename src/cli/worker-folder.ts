@@ -8,19 +8,10 @@ import type { Lock } from '../ports/fs.ts'
 export const WORKERS: string = join('.tidemark', 'kafka')
 /** Dynamic workers on one machine. */
 const FOLDERS_MAX = 1_000
-const INSTANCE = /^[a-zA-Z0-9._-]{1,100}$/
 
 /** The folder that `run` uses when none is named. */
 export function workerFolder(topology: string, instance: string): string {
   return join(WORKERS, topology, instance)
-}
-
-/** @throws TidemarkError OPTION_INVALID */
-export function checkedInstance(instance: string): string {
-  if (INSTANCE.test(instance)) return instance
-  throw new TidemarkError('OPTION_INVALID', `"${instance}" is no name for a worker`, {
-    hint: 'Use letters, digits, dots, dashes and underscores.',
-  })
 }
 
 /** A folder that no other process has. */

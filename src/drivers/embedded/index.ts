@@ -5,6 +5,7 @@
  * What it does not do: serve several processes, replicate, delete topics.
  */
 import { TidemarkError } from '../../base/errors.ts'
+import { oneOf, wholeNumber } from '../../base/options.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
 import type { Fs } from '../../ports/fs.ts'
 import type { Log } from '../../ports/log.ts'
@@ -83,12 +84,10 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     compactionBytes = 32 * MIB,
     limits = DEFAULT_LIMITS,
   } = options
-  if (!['commit', 'interval', 'never'].includes(fsync)) {
-    throw new TidemarkError('OPTION_INVALID', `fsync is ${JSON.stringify(fsync)}`, { hint: 'It is "commit", "interval" or "never".' })
-  }
-  atLeast('segmentBytes', segmentBytes, 1024)
-  atLeast('journalBytes', journalBytes, 1024)
-  atLeast('compactionBytes', compactionBytes, 1024)
+  oneOf(fsync, ['commit', 'interval', 'never'], 'fsync')
+  wholeNumber(segmentBytes, 1024, 'segmentBytes')
+  wholeNumber(journalBytes, 1024, 'journalBytes')
+  wholeNumber(compactionBytes, 1024, 'compactionBytes')
   if (options.folder === '')
     throw new TidemarkError('OPTION_INVALID', 'folder is the name of a directory', {
       detail: 'It is empty.',
@@ -121,8 +120,3 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
 }
 
 const MIB = 1024 * 1024
-
-function atLeast(option: string, bytes: number, least: number): void {
-  if (Number.isSafeInteger(bytes) && bytes >= least) return
-  throw new TidemarkError('OPTION_INVALID', `${option} is not a size`, { detail: `It is ${bytes}; at least ${least} bytes are needed.` })
-}

@@ -4,7 +4,7 @@
  * What it needs: brokers from 3.7 on. What it does not do: make topics by accident, reset a position, print a secret.
  */
 import { TidemarkError } from '../../base/errors.ts'
-import { refuseUnknown } from '../../base/options.ts'
+import { refuseUnknown, wholeNumber } from '../../base/options.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../ports/record-batch/index.ts'
 import { openClient } from './client.ts'
@@ -63,12 +63,17 @@ export function kafka(options: KafkaOptions): LogDriver {
   refuseUnknown(options, OPTIONS, 'kafka()')
   if (typeof options.ssl === 'object') refuseUnknown(options.ssl, SSL, 'ssl of kafka()')
   if (options.sasl !== undefined) refuseUnknown(options.sasl, SASL, 'sasl of kafka()')
+  if (!Array.isArray(options.brokers)) {
+    throw new TidemarkError('OPTION_INVALID', `"brokers" is ${JSON.stringify(options.brokers)}, where a list is meant`, {
+      hint: "Such as ['127.0.0.1:9092'].",
+    })
+  }
   const seeds = options.brokers.map(address)
   if (seeds.length === 0) throw new TidemarkError('OPTION_INVALID', '"brokers" names no broker', { hint: "Such as ['127.0.0.1:9092']." })
   const { replication = -1, transactionMs = 10_000, connectMs = 3_000, clientId = 'tidemark', limits = DEFAULT_LIMITS } = options
-  if (replication !== -1) atLeast('replication', replication, 1)
-  atLeast('transactionMs', transactionMs, 1_000)
-  atLeast('connectMs', connectMs, 1)
+  if (replication !== -1) wholeNumber(replication, 1, 'replication')
+  wholeNumber(transactionMs, 1_000, 'transactionMs')
+  wholeNumber(connectMs, 1, 'connectMs')
   return {
     name: 'kafka',
     words: `--brokers ${options.brokers.join(',')}`,
@@ -87,9 +92,4 @@ function address(broker: string): BrokerAddress {
   const host = found?.[1] ?? found?.[2]
   if (host !== undefined && port >= 1 && port <= 65_535) return { host, port }
   throw new TidemarkError('OPTION_INVALID', `"${broker}" is no address of a broker`, { hint: 'Write host:port, such as 127.0.0.1:9092.' })
-}
-
-function atLeast(option: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return
-  throw new TidemarkError('OPTION_INVALID', `${option} is ${value}`, { hint: `It is a whole number from ${least}.` })
 }
