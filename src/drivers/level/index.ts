@@ -23,6 +23,7 @@ import { ClassicLevel } from 'classic-level'
 import { TidemarkError } from '../../base/errors.ts'
 import type { StateDriver, StateId } from '../../ports/store.ts'
 import { corrupt, explain } from './errors.ts'
+import { holeInLogs } from './logs.ts'
 import { LevelStore } from './store.ts'
 import { type DamagedTable, damagedTables, stillThere } from './tables.ts'
 
@@ -236,7 +237,7 @@ const isAbsent = (error: unknown): boolean => errno(error) === 'ENOENT'
 
 // What LevelDB would not tell, or would tell too late.
 
-/** Refuses a folder that LevelDB would silently empty, and one in which an earlier open found a hole but no one acted on it. */
+/** Refuses a folder that LevelDB would silently empty, and one with a hole, be it that an earlier open found it and no one acted on it. */
 async function refuseDamage(path: string): Promise<void> {
   const names = await readdir(path)
   if (!names.includes('CURRENT')) {
@@ -246,7 +247,7 @@ async function refuseDamage(path: string): Promise<void> {
     throw corrupt(path, 'the file CURRENT does not name a manifest')
   }
   // A refused second open renames LOG to LOG.old, so both may hold what the last recovery said.
-  const hole = (await holeIn(path, 'LOG')) ?? (await holeIn(path, 'LOG.old'))
+  const hole = (await holeIn(path, 'LOG')) ?? (await holeIn(path, 'LOG.old')) ?? (await holeInLogs(path))
   if (hole !== undefined) throw corrupt(path, hole)
 }
 

@@ -5,9 +5,8 @@
  * after a failed batch nothing more is written until the store is opened again, because LevelDB would append behind half a record.
  * A batch that was refused may still be there after that: as a whole, or not at all.
  *
- * Not promised: without `durable`, a power cut may lose batches, and LevelDB 1.20 starts a new write-ahead file without syncing the
- * old one, so that a later durable batch can survive an earlier one that was not durable. Whoever needs more after a power cut
- * restores from the changelog. LevelDB does not check the sums of its tables when it reads them, so a flipped bit in a row may come
+ * Not promised: without `durable`, a power cut may lose batches, the last ones first; where it lost earlier ones and not later ones, which
+ * LevelDB lets happen, the next open refuses the store as damaged (`logs.ts`), and it is restored from the changelog. LevelDB does not check the sums of its tables when it reads them, so a flipped bit in a row may come
  * back as a row: rows carry their own hash.
  */
 import type { ClassicLevel } from 'classic-level'

@@ -15,6 +15,7 @@ import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { uncompress } from 'snappy'
 import { plainCodecs } from '../../ports/record-batch/index.ts'
+import { masked, Reader } from './format.ts'
 
 /** A table that is not what was written, and which file that was. A later one may get the same name. */
 export interface DamagedTable {
@@ -80,7 +81,7 @@ async function damageIn(file: string, extent: 'index' | 'everything'): Promise<s
     const footer = await read({ at: size - FOOTER_BYTES, size: FOOTER_BYTES })
     if (footer.readBigUInt64LE(FOOTER_BYTES - 8) !== MAGIC) return 'it does not end as a table does'
     const reader = new Reader(footer)
-    const [metaIndex, index] = [reader.handle(), reader.handle()]
+    const [metaIndex, index] = [handle(reader), handle(reader)]
     const blocks: Handle[] = [metaIndex, index]
     for (let next = blocks.shift(); next !== undefined; next = blocks.shift()) {
       if (!(next.size <= BLOCK_BYTES_MAX && next.at + next.size + TRAILER_BYTES <= size)) return 'a block would lie outside of it'
@@ -109,38 +110,12 @@ async function handlesIn(block: Buffer): Promise<readonly Handle[]> {
     const valueLength = reader.varint()
     reader.at += rest
     const next = reader.at + valueLength
-    handles.push(reader.handle())
+    handles.push(handle(reader))
     reader.at = next
   }
   return handles
 }
 
-class Reader {
-  at = 0
-  readonly #bytes: Buffer
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes
-  }
-
-  handle(): Handle {
-    return { at: this.varint(), size: this.varint() }
-  }
-
-  /** Infinity where there is none. */
-  varint(): number {
-    let value = 0
-    for (let shift = 0; shift < 64; shift += 7) {
-      const byte = this.#bytes[this.at++]
-      if (byte === undefined) break
-      value += (byte & 127) * 2 ** shift
-      if (byte < 128) return value
-    }
-    return Number.POSITIVE_INFINITY
-  }
-}
-
-/** Checksums are kept turned and moved on: the sum of bytes that hold sums would else be worth little. */
-function masked(crc: number): number {
-  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
+function handle(reader: Reader): Handle {
+  return { at: reader.varint(), size: reader.varint() }
 }

@@ -1,7 +1,8 @@
 /**
  * The disk of one worker's state: the memory driver, with its operations as events of the world, and with what a disk does when things end.
  *  - The process dies: a batch on its way is there as a whole or not at all.
- *  - The power goes: batches that were not made durable are gone from some batch on, as from LevelDB's write-ahead file.
+ *  - The power goes: batches that were not made durable are gone from some batch on, as from LevelDB's write-ahead file; or an earlier one and not
+ *    the later ones, and then the store is refused until it is dropped.
  *  - A write fails: the store refuses all further writes until it is opened again, and then the batch is there or not.
  */
 import { TidemarkError } from '../../base/errors.ts'
@@ -32,6 +33,8 @@ class Kept {
   /** Written to since it was opened: what opens a store writes at least how far it is, and drops the store before that if it does not fit. */
   taken = false
   underWay: UnderWay | undefined
+  /** A batch is missing among those that are there. */
+  hole = false
 
   constructor(id: StateId) {
     this.id = id
@@ -56,8 +59,9 @@ export class SimulatedState {
       open: async (id) => {
         await wait(`open ${nameOf(id)}`)
         if (fails('open')) throw broken('open')
-        const store = await this.#memory.open(id)
         const kept = this.#keep(id)
+        if (kept.hole) throw new TidemarkError('STORE_CORRUPT', 'the power cut has taken an earlier batch and left later ones')
+        const store = await this.#memory.open(id)
         kept.open = store
         kept.taken = false
         return this.#store(kept, store, wait)
@@ -156,6 +160,8 @@ export class SimulatedState {
       const loose = kept.batches.length - kept.durable
       const left = random.unit() < 0.3 ? loose : Math.floor(random.unit() * (loose + 1))
       lost ||= left < loose
+      // Drawn from what is there: a draw more would make every kept seed another story.
+      kept.hole ||= left < loose && left % 4 === 3
       kept.batches.length = kept.durable + left
       kept.durable = kept.batches.length
       await this.#fill(kept, kept.batches)
