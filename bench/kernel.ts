@@ -9,6 +9,7 @@ import { codecsOf } from '../src/runtime/flavours.ts'
 import { Interpreter } from '../src/runtime/interpreter.ts'
 import { Outbox } from '../src/runtime/outbox.ts'
 import { type Flavour, Rec } from '../src/runtime/record.ts'
+import { ROOM_OF_ONE } from '../src/runtime/slots.ts'
 import { TaskState } from '../src/runtime/state.ts'
 import type { Row } from './table.ts'
 import { printTable } from './table.ts'
@@ -46,7 +47,7 @@ export async function kernelBench(records = 5_000_000): Promise<Row[]> {
     plan,
     stage,
     partition: 0,
-    state: new TaskState(nothing, [], 1),
+    state: new TaskState(nothing, [], ROOM_OF_ONE),
     outbox: new Outbox(nativeCodecs),
     flavours,
     partitionsOf: () => 1,

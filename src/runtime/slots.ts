@@ -4,6 +4,10 @@
  * its eviction (Corbató 1968): about 350 ns an eviction, where asking a Map for its oldest key costs 10 us.
  *
  * A slot that holds something which is not on disk yet is pinned and never evicted.
+ *
+ * How many keys are worth their memory is for the records to say. Where each key has its time and is then done with, a small ring is faster than
+ * a large one; where a few more keys are in use than it has places, every row is read from disk again. So the ring begins small, remembers the
+ * hashes of keys that had to go, and takes more places when many of those come back (as the ghosts of ARC do: Megiddo and Modha 2003).
  */
 import { murmur2 } from '../base/murmur.ts'
 
@@ -119,31 +123,64 @@ export class KeySlot {
 const FREE = -1
 /** Slots that an insertion looks at for one that may go. */
 const LOOK_MAX = 64
+/** One in so many keys asked for had gone a short while ago: then the ring is too small. */
+const RETURNING = 16
+
+/** How many keys a task may have in memory, pinned ones aside. */
+export interface Room {
+  readonly first: number
+  /** What it may grow to; not below `first`. */
+  readonly most: number
+  /** Places beyond their `first` that all tasks of the process have left between them. */
+  readonly shared: { left: number }
+}
+
+/** For whoever keeps nothing. */
+export const ROOM_OF_ONE: Room = { first: 1, most: 1, shared: { left: 0 } }
 
 export class KeySlots {
   readonly #stores: number
+  readonly #room: Room
   /** Slots kept, pinned ones aside. */
-  readonly #capacity: number
+  #capacity: number
   /** The ring, and by the same place the hash of each key. */
   readonly #ring: KeySlot[] = []
   #hashes = new Uint32Array(512)
   /** Places in the ring, by hash and linear probing; twice as many as the ring can have. */
   #table = new Int32Array(1024).fill(FREE)
   #hand = 0
+  /** Hashes of keys that had to go, each in the place that the hash says, until another takes it. Made when the first one goes. */
+  #ghosts: Uint32Array | undefined
+  /** Keys asked for, and those among them that had gone, since the room was last thought about. */
+  #asked = 0
+  #returned = 0
 
-  constructor(stores: number, capacity: number) {
+  constructor(stores: number, room: Room) {
     this.#stores = stores
-    this.#capacity = Math.max(1, capacity)
+    this.#room = room
+    this.#capacity = room.first
   }
 
   get size(): number {
     return this.#ring.length
   }
 
+  /** How many keys it keeps now, pinned ones aside. */
+  get capacity(): number {
+    return this.#capacity
+  }
+
+  /** Gives its share of the common room back. */
+  close(): void {
+    this.#room.shared.left += this.#capacity - this.#room.first
+    this.#capacity = this.#room.first
+  }
+
   /** The slot of the key `bytes[at, end)`, made when it is new. Its key is a copy. */
   of(bytes: Buffer, at: number, end: number): KeySlot {
     const hash = keyHash(bytes, at, end)
     const place = this.#find(hash, bytes, at, end)
+    this.#asked++
     if (place !== FREE) {
       const slot = this.#ring[place] as KeySlot
       slot.used = true
@@ -170,13 +207,15 @@ export class KeySlots {
   }
 
   #insert(slot: KeySlot): KeySlot {
+    const ghosts = this.#ghosts
+    if (ghosts !== undefined && ghosts[slot.hash & (ghosts.length - 1)] === slot.hash) this.#returned++
     let place = this.#ring.length < this.#capacity ? FREE : this.#victim()
     if (place === FREE) {
       place = this.#ring.length
       if (place === this.#hashes.length) this.#grow()
     } else {
       this.#unlink(place)
-      ;(this.#ring[place] as KeySlot).gone = true
+      this.#letGo(this.#ring[place] as KeySlot)
     }
     this.#ring[place] = slot
     this.#hashes[place] = slot.hash
@@ -231,13 +270,38 @@ export class KeySlots {
     for (let place = 0; place < this.#ring.length; place++) this.#link(place)
   }
 
-  /** Gives back what a large overlay needed beyond the capacity. Called after commits. */
-  shrink(): void {
+  #letGo(slot: KeySlot): void {
+    slot.gone = true
+    const { most } = this.#room
+    if (this.#capacity >= most) return
+    this.#ghosts ??= new Uint32Array(2 ** Math.ceil(Math.log2(most)))
+    this.#ghosts[slot.hash & (this.#ghosts.length - 1)] = slot.hash
+  }
+
+  /** Takes more room when many keys that had to go were wanted again, else gives back what a large overlay needed. Called after commits. */
+  settle(): void {
+    if (this.#asked >= this.#capacity) {
+      const { most, shared } = this.#room
+      if (this.#returned * RETURNING >= this.#asked) {
+        const more = Math.max(0, Math.min(this.#capacity, most - this.#capacity, shared.left))
+        this.#capacity += more
+        shared.left -= more
+        // Whoever comes back from here on had to go although there was that room.
+        if (this.#capacity < most) this.#ghosts?.fill(0)
+        else this.#ghosts = undefined
+      }
+      this.#asked = 0
+      this.#returned = 0
+    }
+    this.#shrink()
+  }
+
+  #shrink(): void {
     for (let place = this.#ring.length - 1; place >= 0 && this.#ring.length > this.#capacity; place--) {
       const slot = this.#ring[place] as KeySlot
       if (slot.pins > 0) continue
       this.#unlink(place)
-      slot.gone = true
+      this.#letGo(slot)
       const last = this.#ring.length - 1
       if (place !== last) {
         this.#unlink(last)

@@ -18,6 +18,7 @@ import { parkedFormat } from './parking.ts'
 import { Progress } from './progress.ts'
 import type { Flavour } from './record.ts'
 import { Sealer } from './seal.ts'
+import { ROOM_OF_ONE, type Room } from './slots.ts'
 import type { StageParts } from './stage-parts.ts'
 import { TaskState } from './state.ts'
 import { StoreState } from './store-state.ts'
@@ -48,6 +49,8 @@ export class Stages {
   readonly #options: RuntimeOptions
   readonly #facts: PlanFacts
   readonly #topics: ReadonlyMap<string, TopicDescription>
+  /** What each task may keep in memory. */
+  readonly #room: Room
 
   private constructor(
     plan: Plan,
@@ -68,6 +71,8 @@ export class Stages {
     this.#options = options
     this.#facts = facts
     this.#topics = new Map(topics.map((topic) => [topic.name, topic]))
+    const { cacheKeys, cacheKeysFirst, cacheKeysShared } = options
+    this.#room = { first: Math.min(cacheKeysFirst, cacheKeys), most: cacheKeys, shared: { left: cacheKeysShared } }
   }
 
   /**
@@ -145,7 +150,7 @@ export class Stages {
     const { plan } = this
     const { db, meta, positions, committed } = opened
     const outbox = new Outbox(this.#world.codecs)
-    const state = db === undefined ? undefined : new TaskState(db, this.#stores(stage), this.#options.cacheKeys)
+    const state = db === undefined ? undefined : new TaskState(db, this.#stores(stage), this.#room)
     if (state !== undefined && meta !== undefined) {
       for (const store of state.stores) {
         const known = meta.stores.get(store.plan.id)
@@ -253,5 +258,5 @@ function stateless(stores: readonly StoreState[] = []): TaskState {
     write: () => Promise.resolve(),
     close: () => Promise.resolve(),
   }
-  return new TaskState(nothing, stores, 1)
+  return new TaskState(nothing, stores, ROOM_OF_ONE)
 }

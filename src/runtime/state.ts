@@ -10,7 +10,7 @@ import { binary, fromBinary } from '../base/bytes.ts'
 import { codeOf, TidemarkError } from '../base/errors.ts'
 import type { TaskStore } from '../ports/store.ts'
 import { afterPrefix, checkRow, decodeRow, RowWriter, storePrefix, unescapeKey } from './rows.ts'
-import { type KeySlot, KeySlots, Row } from './slots.ts'
+import { type KeySlot, KeySlots, type Room, Row } from './slots.ts'
 import type { StoreState } from './store-state.ts'
 
 /** Rows under one key that are loaded at once for a ranged store, and their bytes. */
@@ -28,10 +28,16 @@ export class TaskState {
   /** Dirty rows and changed timers: what the next commit will write. */
   changes = 0
 
-  constructor(db: TaskStore, stores: readonly StoreState[], slotsMax: number) {
+  constructor(db: TaskStore, stores: readonly StoreState[], room: Room) {
     this.db = db
     this.stores = stores
-    this.slots = new KeySlots(stores.length, slotsMax)
+    this.slots = new KeySlots(stores.length, room)
+  }
+
+  /** Ends with its disk, and leaves the memory it had to other tasks. */
+  async close(): Promise<void> {
+    this.slots.close()
+    await this.db.close()
   }
 
   /** @throws TidemarkError STORE_CORRUPT, STORE_IO */

@@ -358,7 +358,7 @@ export class Task {
     if (state === undefined || commit.state === undefined) return
     for (const row of commit.state.rows) state.settled(row)
     this.#sweepUntil = commit.state.oldestAlive
-    state.slots.shrink()
+    state.slots.settle()
   }
 
   /** Removes some rows that have expired. */
@@ -372,7 +372,7 @@ export class Task {
   async close(): Promise<void> {
     if (this.life.state !== 'closed') {
       this.life.to('closed')
-      this.#closing = this.parts.state?.db.close()
+      this.#closing = this.parts.state?.close()
     }
     await this.#closing
   }

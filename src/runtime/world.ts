@@ -28,8 +28,12 @@ export interface RuntimeOptions {
   readonly commitIntervalMs: number
   /** A commit is begun when about so many bytes wait for it. */
   readonly commitBytes: number
-  /** Keys that a task keeps in memory between commits. */
+  /** Most keys that a task keeps in memory between commits. */
   readonly cacheKeys: number
+  /** So many it keeps in any case, and more when keys come back that had to go. */
+  readonly cacheKeysFirst: number
+  /** So many more than that do all tasks of the process together. */
+  readonly cacheKeysShared: number
   /** Bytes read ahead for a partition before it is paused. */
   readonly bufferBytes: number
   /** Bytes asked of the log at once. */
@@ -50,7 +54,9 @@ export const DEFAULT_OPTIONS: RuntimeOptions = Object.freeze({
   membership: 'static',
   commitIntervalMs: 200,
   commitBytes: 32 * 1024 * 1024,
-  cacheKeys: 3_072,
+  cacheKeys: 32_768,
+  cacheKeysFirst: 3_072,
+  cacheKeysShared: 131_072,
   bufferBytes: 1024 * 1024,
   fetchBytes: 2 * 1024 * 1024,
   turnRecords: 512,

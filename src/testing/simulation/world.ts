@@ -170,6 +170,8 @@ export class World {
       // Not awaited where it is there: a turn more would make every seed another story.
       const app = await App.start(graph, this.#worldOf(worker, log instanceof Promise ? await log : log), {
         ...settings,
+        cacheKeys: settings.cacheKeys * 4,
+        cacheKeysFirst: settings.cacheKeys,
         instance,
         freezeRows: true,
         ...(protocol === undefined ? {} : { protocol }),
