@@ -6,9 +6,9 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
+import { nearest } from '../base/nearest.ts'
 import type { Topology } from '../operators/stream.ts'
 import type { Feed } from '../runtime/feed.ts'
-import { nearest } from './nearest.ts'
 
 export interface Loaded {
   readonly topology: Topology
