@@ -7,6 +7,7 @@ import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import { nearest } from '../base/nearest.ts'
+import { isTopology } from '../operators/given.ts'
 import type { Topology } from '../operators/stream.ts'
 import type { Feed } from '../runtime/feed.ts'
 
@@ -135,13 +136,6 @@ function choose(topologies: readonly [string, Topology][], wanted: string | unde
     detail: `They are ${names.join(', ')}.`,
     hint: `Say which: ${path}#${names[0]}.`,
   })
-}
-
-/** By its shape: the module may have another copy of tidemark than the command line. */
-function isTopology(value: unknown): value is Topology {
-  if (typeof value !== 'object' || value === null) return false
-  const { name, graph, projections } = value as Partial<Topology>
-  return typeof name === 'string' && Array.isArray(projections) && typeof graph === 'object' && Array.isArray(graph?.nodes)
 }
 
 function feedOf(value: unknown, path: string): Feed | undefined {

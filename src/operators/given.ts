@@ -42,3 +42,16 @@ export function checkedRevision(revision: number | undefined, of: string): numbe
   if (Number.isSafeInteger(revision) && revision >= 1) return revision
   throw new TidemarkError('OPTION_INVALID', `${of} has revision ${shown(revision)}`, { hint: 'Revisions are 1, 2, 3.' })
 }
+
+/** Whether a value is a topology; by its shape, because another copy of tidemark may have made it. */
+export function isTopology(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { name, graph, projections } = value
+  return typeof name === 'string' && Array.isArray(projections) && isRecord(graph) && Array.isArray(graph.nodes)
+}
+
+/** @throws TidemarkError OPTION_INVALID for what is no topology */
+export function checkTopology(given: unknown, what: string): void {
+  if (!isTopology(given))
+    refuse(given, what, 'a topology', "Give what topology() made: const retail = topology('retail', (flow) => [...]).")
+}
