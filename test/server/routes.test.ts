@@ -232,7 +232,11 @@ describe('pages', () => {
 
 describe('a query', () => {
   test.each([
-    ['/views/demand-by-sku?prefx=sku', 'a page of "demand-by-sku" has no query word "prefx"', 'Did you mean "prefix"? It has prefix, after, limit.'],
+    [
+      '/views/demand-by-sku?prefx=sku',
+      'a page of "demand-by-sku" has no query word "prefx"',
+      'Did you mean "prefix"? It has prefix, after, limit.',
+    ],
     ['/views/demand-by-sku?limit=5&decide=sell', 'a page of "demand-by-sku" has no query word "decide"', 'It has prefix, after, limit.'],
     [
       `/views/demand-by-sku/${KEY}?decid=sell`,
