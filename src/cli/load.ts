@@ -140,10 +140,11 @@ function choose(topologies: readonly [string, Topology][], wanted: string | unde
 
 function feedOf(value: unknown, path: string): Feed | undefined {
   if (value === undefined) return undefined
-  const { open, options } = (value ?? {}) as Partial<Feed>
-  if (typeof open === 'function' && typeof options === 'object') return value as Feed
+  const { open, options, prepare } = (value ?? {}) as Partial<Feed>
+  const prepares = prepare === undefined || typeof prepare === 'function'
+  if (typeof open === 'function' && typeof options === 'object' && options !== null && prepares) return value as Feed
   throw new TidemarkError('INPUT_INVALID', `"${path}" exports a feed that is none`, {
-    detail: 'It needs "options", an object, and "open", a function.',
+    detail: 'It needs "options", an object, and "open", a function; "prepare", if it has one, is a function.',
     hint: 'Declare it with its type: export const feed: Feed = { options: {}, open: async (access, settings) => ... }.',
   })
 }

@@ -1,6 +1,7 @@
 /** The commands that end at once: what they print, and what their exit codes mean. */
-import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { type Ended, inProcess, lastLine, ROOT, SHOP, temporary } from './tidemark.ts'
 
@@ -81,6 +82,23 @@ describe('acl', () => {
 })
 
 describe('the feed of the shop that is shipped', () => {
+  test('is refused for its input before anything is made: no folder is left behind', async () => {
+    const home = temporary()
+    const dir = join(home, 'made', 'never')
+    writeFileSync(join(home, 'other.csv'), 'a,b,c\n1,2,3\n')
+    writeFileSync(join(home, 'half.csv.gz'), gzipSync('InvoiceNo,StockCode\n').subarray(0, 20))
+    for (const [words, code] of [
+      [['--csv', join(home, 'nothing.csv')], 78],
+      [['--csv', join(home, 'other.csv')], 78],
+      [['--csv', join(home, 'half.csv.gz')], 78],
+      [['--csv', home], 78],
+      [['--seed', 'abc'], 64],
+    ] as const) {
+      const refused = await tidemark('dev', 'topologies/retail', '--dir', dir, '--once', ...words)
+      expect([refused.code, existsSync(join(home, 'made'))], refused.err).toEqual([code, false])
+    }
+  })
+
   test.each([
     [['--seed', 'abc'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
     [['--seed', '1.5'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
