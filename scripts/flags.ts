@@ -4,8 +4,8 @@
  */
 import process from 'node:process'
 import { Command, CommanderError } from 'commander'
+import { nearest } from '../src/base/nearest.ts'
 import { examples, usageError } from '../src/cli/grammar.ts'
-import { nearest } from '../src/cli/nearest.ts'
 import { EXIT } from '../src/cli/shell.ts'
 
 interface Flag {

@@ -6,9 +6,10 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { TidemarkError } from './base/errors.ts'
-import { oneOf, refuseUnknown, wholeNumber, yesOrNo } from './base/options.ts'
+import { isRecord, needText, oneOf, refuse, refuseUnknown, wholeNumber, yesOrNo } from './base/options.ts'
 import { quoted } from './base/shell-word.ts'
 import { type Duration, durationMs } from './base/time.ts'
+import { checkTopology } from './operators/given.ts'
 import type { Topology, ViewOf } from './operators/stream.ts'
 import type { PlanLock } from './plan/lock.ts'
 import { checkedLock } from './plan/lock-text.ts'
@@ -119,8 +120,9 @@ export interface Running<P extends readonly unknown[]> {
  * const { value, freshness } = await app.view('allocatable-stock').get({ sku: '85123A', region: 'EU' })
  */
 export async function start<P extends readonly unknown[]>(topology: Topology<P>, options: StartOptions = {}): Promise<Running<P>> {
+  checkTopology(topology, 'what start() is given')
+  checkOptions(options)
   const lock = options.lock === undefined ? undefined : checkedLock(options.lock, 'the lock given to start()')
-  refuseUnknown(options, OPTIONS, 'start()')
   const settings = settingsOf(options)
   const { world, close } = await openWorld(options)
   try {
@@ -152,15 +154,40 @@ export async function start<P extends readonly unknown[]>(topology: Topology<P>,
   }
 }
 
+/** What drivers and a telemetry can do, by which they are known. */
+const ABLE: readonly (readonly [option: 'log' | 'state' | 'schemas' | 'telemetry', can: readonly string[], meant: string, such: string])[] =
+  [
+    ['log', ['open'], 'a log driver', "Such as log: kafka({ brokers: ['127.0.0.1:9092'] })."],
+    ['state', ['open', 'list'], 'a state driver', 'Such as state: levelState({ folder }).'],
+    ['schemas', ['byId', 'idOf', 'find'], 'a store of schemas', 'Such as schemas: schemaCatalogue({ file, writable: false }).'],
+    ['telemetry', ['count', 'event'], 'a telemetry', 'Give { count, event }, or silent, which hears nothing.'],
+  ]
+
+/** @throws TidemarkError OPTION_INVALID for options that say nothing, or something of another kind */
+function checkOptions(options: StartOptions): void {
+  refuseUnknown(options, OPTIONS, 'start()')
+  const { dir, guarantee, instance, membership, fsync, freezeRows } = options
+  if (dir !== undefined) needText(dir, 'dir of start()', 'Name a folder: dir: ".tidemark".')
+  if (instance !== undefined) {
+    needText(instance, 'instance of start()', 'Name the worker: instance: "1".')
+    checkedInstance(instance)
+  }
+  if (guarantee !== undefined) oneOf(guarantee, ['exactly-once', 'at-least-once'], 'guarantee of start()')
+  if (membership !== undefined) oneOf(membership, ['static', 'dynamic'], 'membership of start()')
+  if (fsync !== undefined) oneOf(fsync, FSYNC, 'fsync of start()')
+  for (const option of ['commitBytes', 'cacheKeys'] as const)
+    if (options[option] !== undefined) wholeNumber(options[option], 1, `${option} of start()`)
+  if (freezeRows !== undefined) yesOrNo(freezeRows, 'freezeRows of start()')
+  for (const [option, can, meant, such] of ABLE) {
+    const given: unknown = options[option]
+    const able = isRecord(given) && can.every((each) => typeof given[each] === 'function')
+    if (given !== undefined && !able) refuse(given, `${option} of start()`, meant, such)
+  }
+}
+
 /** The runtime's options, for those that were given. @throws TidemarkError OPTION_INVALID */
 export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
   const { guarantee, instance, membership, session, commitInterval, commitBytes, cacheKeys, freezeRows } = options
-  if (guarantee !== undefined) oneOf(guarantee, ['exactly-once', 'at-least-once'], 'guarantee')
-  if (membership !== undefined) oneOf(membership, ['static', 'dynamic'], 'membership')
-  if (instance !== undefined) checkedInstance(instance)
-  if (commitBytes !== undefined) wholeNumber(commitBytes, 1, 'commitBytes')
-  if (cacheKeys !== undefined) wholeNumber(cacheKeys, 1, 'cacheKeys')
-  if (freezeRows !== undefined) yesOrNo(freezeRows, 'freezeRows')
   if (membership === 'dynamic' && instance !== undefined) {
     throw new TidemarkError('OPTION_INVALID', 'a dynamic member has no name', {
       detail: `The instance is "${instance}".`,
@@ -181,15 +208,15 @@ export function settingsOf(options: StartOptions): Partial<RuntimeOptions> {
 
 /** It is a part of the name of a writer and of a member of the group. @throws TidemarkError OPTION_INVALID */
 export function checkedInstance(instance: string): string {
-  if (typeof instance === 'string' && /^[a-zA-Z0-9._-]{1,100}$/.test(instance)) return instance
-  throw new TidemarkError('OPTION_INVALID', `${JSON.stringify(instance)} is no name for a worker`, {
-    hint: 'Use a text of 1 to 100 letters, digits, dots, dashes and underscores.',
+  if (/^[a-zA-Z0-9._-]{1,100}$/.test(instance)) return instance
+  throw new TidemarkError('OPTION_INVALID', `"${instance}" is no name for a worker`, {
+    hint: 'Use 1 to 100 letters, digits, dots, dashes and underscores.',
   })
 }
 
 /** Opens the drivers of some options, for a runtime or for a tool that works beside none. @throws TidemarkError OPTION_INVALID, LOG_*, BROKER_* */
 export async function openWorld(options: StartOptions): Promise<{ readonly world: World; readonly close: () => Promise<void> }> {
-  refuseUnknown(options, OPTIONS, 'start()')
+  checkOptions(options)
   const dir = options.dir ?? DEFAULT_DIR
   requireFolder(dir)
   const [{ nodeClock: clock, nodeRandom: random }, { nativeCodecs: codecs }, { avroSerdes }] = await Promise.all([
@@ -255,8 +282,13 @@ function spoken({ dir = DEFAULT_DIR, log }: StartOptions): Telemetry {
   }
 }
 
-/** The log inside this process: durable, no broker, one process a folder. */
+const FSYNC = ['commit', 'interval', 'never']
+
+/** The log inside this process: durable, no broker, one process a folder. @throws TidemarkError OPTION_INVALID */
 export function embedded(options: { readonly dir: string; readonly fsync?: 'commit' | 'interval' | 'never' }): LogDriver {
+  refuseUnknown(options, ['dir', 'fsync'], 'embedded()')
+  needText(options.dir, 'dir of embedded()', 'Name the folder of the log: embedded({ dir: ".tidemark/log" }).')
+  if (options.fsync !== undefined) oneOf(options.fsync, FSYNC, 'fsync of embedded()')
   return {
     name: 'embedded',
     open: async ({ clock, random, codecs }) => {

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { context, contract, publisher, type StartOptions, schema, silent, start, text, topology } from '#tidemark'
+import { context, contract, embedded, publisher, type StartOptions, schema, silent, start, text, topology } from '#tidemark'
 import { kafka } from '#tidemark/drivers/kafka'
 
 const shop = context('shop', { owner: 'web-team' })
@@ -85,40 +85,54 @@ test('an option that says nothing is refused before anything is made, also one o
     expect(() => kafka(options as never)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID', message: said }))
 })
 
-test.each([
-  [{ guarantee: 'exactly_once' }, 'guarantee is "exactly_once"'],
-  [{ membership: 'stat' }, 'membership is "stat"'],
-  [{ instance: '' }, '"" is no name for a worker'],
-  [{ instance: 7 }, '7 is no name for a worker'],
-  [{ cacheKeys: -1 }, 'cacheKeys is -1'],
-  [{ cacheKeys: Number.NaN }, 'cacheKeys is NaN'],
-  [{ commitBytes: '1MB' }, 'commitBytes is "1MB"'],
-  [{ freezeRows: 'no' }, 'freezeRows is "no"'],
-  [{ commitInterval: -4 }, 'commitInterval is not a duration'],
-  [{ session: 'soon' }, 'session is not a duration'],
-  [{ fsync: 'always' }, 'fsync is "always"'],
-])('a value that an option cannot have is refused before anything is made: %j', async (options, said) => {
-  const dir = join(tmpdir(), 'tidemark-start-never-made')
-  await expect(start(failing, { dir, ...options } as never)).rejects.toMatchObject({
-    code: 'OPTION_INVALID',
-    message: said,
-    // What it may be, in the hint.
-    hint: expect.any(String),
-  })
-  expect(existsSync(dir)).toBe(false)
+test.each<[given: unknown[], message: string]>([
+  [['failing'], 'what start() is given is "failing", where a topology is meant'],
+  [[failing, null], 'start() is null, where options are meant'],
+  [[failing, { dir: 5 }], 'dir of start() is 5, where a text is meant'],
+  [[failing, { guarantee: 'exactly once' }], 'guarantee of start() is "exactly once"'],
+  [[failing, { membership: 'statik' }], 'membership of start() is "statik"'],
+  [[failing, { instance: 1 }], 'instance of start() is 1, where a text is meant'],
+  [[failing, { fsync: true }], 'fsync of start() is true'],
+  [[failing, { cacheKeys: '3072' }], 'cacheKeys of start() is "3072"'],
+  [[failing, { cacheKeys: Number.NaN }], 'cacheKeys of start() is NaN'],
+  [[failing, { instance: '' }], '"" is no name for a worker'],
+  [[failing, { freezeRows: 'no' }], 'freezeRows of start() is "no"'],
+  [[failing, { commitInterval: -4 }], 'commitInterval is not a duration'],
+  [[failing, { session: 'soon' }], 'session is not a duration'],
+  [[failing, { commitBytes: 0 }], 'commitBytes of start() is 0'],
+  [[failing, { log: 'kafka' }], 'log of start() is "kafka", where a log driver is meant'],
+  [[failing, { state: {} }], 'state of start() is {}, where a state driver is meant'],
+  [[failing, { schemas: 'schemas/catalogue.json' }], 'schemas of start() is "schemas/catalogue.json", where a store of schemas is meant'],
+  [[failing, { telemetry: console.log }], 'telemetry of start() is a function (log), where a telemetry is meant'],
+])('what start() is given wrong is refused in words, before anything is made: %#', async ([topology, options], message) => {
+  const home = mkdtempSync(join(tmpdir(), 'tidemark-start-'))
+  const dir = join(home, 'dir')
+  try {
+    const asked = options === undefined || options === null ? options : { dir, ...options }
+    await expect(start(topology as never, asked as never)).rejects.toMatchObject({
+      name: 'TidemarkError',
+      code: 'OPTION_INVALID',
+      message,
+      hint: expect.any(String) as string,
+    })
+    expect(existsSync(dir)).toBe(false)
+  } finally {
+    rmSync(home, { recursive: true, force: true })
+  }
 })
 
-test.each([
-  [{ brokers: '127.0.0.1:9092' }, '"brokers" is "127.0.0.1:9092", where a list is meant'],
-  [{}, '"brokers" is undefined, where a list is meant'],
-  [{ brokers: [] }, '"brokers" names no broker'],
-  [{ brokers: ['127.0.0.1'] }, '"127.0.0.1" is no address of a broker'],
-  [{ brokers: ['127.0.0.1:9092'], replication: 0 }, 'replication is 0'],
-  [{ brokers: ['127.0.0.1:9092'], transactionMs: '10s' }, 'transactionMs is "10s"'],
-])('a value that an option of the Kafka driver cannot have is refused: %j', (options, said) => {
-  expect(() => kafka(options as never)).toThrow(
-    expect.objectContaining({ code: 'OPTION_INVALID', message: said, hint: expect.any(String) }),
+test('a log driver is told what it is given wrong', () => {
+  const said = (message: string): Error => expect.objectContaining({ code: 'OPTION_INVALID', message }) as Error
+  expect(() => embedded(undefined as never)).toThrow(said('embedded() is undefined, where options are meant'))
+  expect(() => embedded({ dir: 'x', fsink: 'never' } as never)).toThrow(said('embedded() has no option "fsink"'))
+  expect(() => embedded({ dir: 5 } as never)).toThrow(said('dir of embedded() is 5, where a text is meant'))
+  expect(() => embedded({ dir: 'x', fsync: 'always' } as never)).toThrow(said('fsync of embedded() is "always"'))
+  expect(() => kafka({ brokers: '127.0.0.1:9092' } as never)).toThrow(
+    said('brokers of kafka() is "127.0.0.1:9092", where a list of texts is meant'),
   )
+  expect(() => kafka({ brokers: ['127.0.0.1:9092'], replication: { of: 3 } } as never)).toThrow(said('replication is {"of":3}'))
+  expect(() => kafka({ brokers: ['127.0.0.1:9092'], transactionMs: '10s' } as never)).toThrow(said('transactionMs is "10s"'))
+  expect(() => kafka({ brokers: ['127.0.0.1'] })).toThrow(said('"127.0.0.1" is no address of a broker'))
 })
 
 test('a plan lock that is none is refused before anything is made', async () => {

@@ -109,7 +109,7 @@ interface V8Error {
 const V8 = Error as unknown as V8Error
 
 /**
- * Every failure that is not a programming mistake. Wrong calls throw `TypeError` instead.
+ * Every failure that is not a programming mistake, and every wrong argument where programs meet the library. Wrong calls further in throw `TypeError`.
  *
  * Its stack begins with all that a person needs, sentence, code, detail and hint, because the stack is what Node prints of an error that
  * nobody caught, and what most loggers keep.

@@ -1,5 +1,6 @@
 /** Durations as people write them, and the two clocks of tidemark as types. */
 import { TidemarkError } from './errors.ts'
+import { shown } from './options.ts'
 
 /** `'30s'`, `'1.5h'` or a number of milliseconds. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
@@ -27,7 +28,7 @@ export function durationMs(duration: Duration, option = 'duration'): number {
   const ms = typeof duration === 'number' ? duration : parts ? Number(parts[1]) * (UNIT_MS[parts[2] as string] as number) : Number.NaN
   if (Number.isFinite(ms) && ms >= 0) return Math.round(ms)
   throw new TidemarkError('OPTION_INVALID', `${option} is not a duration`, {
-    detail: `It is ${JSON.stringify(duration)}.`,
+    detail: `It is ${shown(duration)}.`,
     hint: 'Write a number of milliseconds or a number with ms, s, m, h or d, such as "30s".',
   })
 }

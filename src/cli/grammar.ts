@@ -1,7 +1,7 @@
 /** What the grammars of several commands are made of. */
 import { type Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
 import { TidemarkError } from '../base/errors.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../base/nearest.ts'
 
 /** Makes an action of a command out of a function that gives its exit code. */
 export type Ends = <Args extends unknown[]>(action: (...args: Args) => Promise<number>) => (...args: Args) => Promise<void>

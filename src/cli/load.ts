@@ -6,9 +6,10 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
+import { nearest } from '../base/nearest.ts'
+import { isTopology } from '../operators/given.ts'
 import type { Topology } from '../operators/stream.ts'
 import type { Feed } from '../runtime/feed.ts'
-import { nearest } from './nearest.ts'
 
 export interface Loaded {
   readonly topology: Topology
@@ -137,19 +138,13 @@ function choose(topologies: readonly [string, Topology][], wanted: string | unde
   })
 }
 
-/** By its shape: the module may have another copy of tidemark than the command line. */
-function isTopology(value: unknown): value is Topology {
-  if (typeof value !== 'object' || value === null) return false
-  const { name, graph, projections } = value as Partial<Topology>
-  return typeof name === 'string' && Array.isArray(projections) && typeof graph === 'object' && Array.isArray(graph?.nodes)
-}
-
 function feedOf(value: unknown, path: string): Feed | undefined {
   if (value === undefined) return undefined
-  const { open, options } = (value ?? {}) as Partial<Feed>
-  if (typeof open === 'function' && typeof options === 'object') return value as Feed
+  const { open, options, prepare } = (value ?? {}) as Partial<Feed>
+  const prepares = prepare === undefined || typeof prepare === 'function'
+  if (typeof open === 'function' && typeof options === 'object' && options !== null && prepares) return value as Feed
   throw new TidemarkError('INPUT_INVALID', `"${path}" exports a feed that is none`, {
-    detail: 'It needs "options", an object, and "open", a function.',
+    detail: 'It needs "options", an object, and "open", a function; "prepare", if it has one, is a function.',
     hint: 'Declare it with its type: export const feed: Feed = { options: {}, open: async (access, settings) => ... }.',
   })
 }

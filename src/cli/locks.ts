@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TidemarkError } from '../base/errors.ts'
+import { nearest } from '../base/nearest.ts'
 import {
   type Change,
   compareLocks,
@@ -66,7 +67,7 @@ export function lossesOf({ plan, lock }: Planned): readonly string[] {
 /**
  * Agrees on the plan. Names that stores had before are kept as long as their store is there, and what was given up for those that have not
  * started since.
- * @throws TidemarkError OPTION_INVALID for what is given up and in use, PLAN_REFUSED for state that the lock would forget without a word
+ * @throws TidemarkError OPTION_INVALID for what is given up and in use, or not known, PLAN_REFUSED for state that the lock would forget without a word
  */
 export async function writeLock(made: Planned, givenUp: readonly string[]): Promise<void> {
   const { plan, lock, file, name } = made
@@ -76,6 +77,7 @@ export async function writeLock(made: Planned, givenUp: readonly string[]): Prom
     throw new TidemarkError('OPTION_INVALID', `"${used}" is in the plan, so it is not given up`, {
       hint: 'Give up what steps kept that are gone, as "tidemark plan --check" names it.',
     })
+  refuseUnknown(made, givenUp)
   const unsaid = lossesOf(made).filter((entry) => !givenUp.includes(entry))
   if (unsaid.length > 0)
     throw new TidemarkError('PLAN_REFUSED', `the lock would forget state: ${unsaid.join(', ')}`, {
@@ -84,6 +86,25 @@ export async function writeLock(made: Planned, givenUp: readonly string[]): Prom
     })
   const all = [...new Set([...(lock?.givenUp ?? []), ...givenUp])].filter((entry) => !isPlanned(entry, next)).sort()
   await writeFile(file, lockText({ ...withOldNames(next, lock), ...(all.length === 0 ? {} : { givenUp: all }) }))
+}
+
+/** What a lock does not know it cannot give up: a mistyped name would be told as done. Without a lock there is nothing to look in. */
+function refuseUnknown(made: Planned, givenUp: readonly string[]): void {
+  const { lock } = made
+  if (lock === undefined) return
+  const known = [
+    ...Object.keys(lock.stages),
+    ...Object.entries(lock.stores).map(([name, { stage }]) => `${stage}/${name}`),
+    ...(lock.givenUp ?? []),
+  ]
+  const unknown = givenUp.find((entry) => !known.includes(entry))
+  if (unknown === undefined) return
+  const losses = lossesOf(made)
+  const meant = nearest(unknown, losses)
+  throw new TidemarkError('OPTION_INVALID', `the lock has no "${unknown}" that could be given up`, {
+    detail: losses.length === 0 ? 'The plan has a use for all state that the lock knows.' : `What may be given up is ${losses.join(', ')}.`,
+    hint: `${meant === undefined ? '' : `Did you mean "${meant}"? `}Where a start names it all the same (PLAN_CHANGED), the lock was made anew since that ran: write the name under "givenUp" in ${made.file}.`,
+  })
 }
 
 function withOldNames(next: PlanLock, before: PlanLock | undefined): PlanLock {

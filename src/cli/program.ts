@@ -122,8 +122,10 @@ function addDev(program: Command, shell: Shell, loaded: Loaded | undefined, ends
     ends(async (_topology: string, _options: unknown, own: Command) => {
       const { dir, port, once = false, json = false } = own.opts<Partial<DevOptions>>()
       // The topology was loaded to learn the feed's options, from these very words.
-      const { dev } = await import('./commands/dev.ts')
-      return await dev(loaded as Loaded, { dir, port, once, json, feed: feeding(own) }, shell)
+      const [{ dev }, { prepared }] = await Promise.all([import('./commands/dev.ts'), import('./prepared.ts')])
+      const feed = feeding(own)
+      const ready = await prepared(loaded as Loaded, { unpaced: once, options: feed })
+      return await dev(ready, { dir, port, once, json, feed }, shell)
     }),
   )
 }

@@ -2,10 +2,10 @@
  * Contracts: what a fact's data means, who owns it, how it travels. A contract is a frozen value that both sides import.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { refuseUnknown } from '../base/options.ts'
+import { isRecord, needFunction, needText, needTexts, refuse as refuseOther, refuseUnknown, shown } from '../base/options.ts'
 import { type Duration, durationMs } from '../base/time.ts'
-import type { Key } from './key.ts'
-import type { Schema, TypeOf } from './schema.ts'
+import { checkedKey, type Key } from './key.ts'
+import { checkedSchema, type Schema, type TypeOf } from './schema.ts'
 
 /** A bounded context: a part of the business with its own language, which owns facts. */
 export interface Context {
@@ -19,8 +19,35 @@ export interface Context {
  * @example const orders = context('orders', { owner: 'order-platform' })
  */
 export function context(name: string, about: { readonly owner: string }): Context {
+  checkedName(name, 'context')
   refuseUnknown(about, ['owner'], `context "${name}"`)
-  return Object.freeze({ name: checkedName(name, 'context'), owner: about.owner })
+  needText(about.owner, `owner of context "${name}"`, 'Name the team that answers for it: { owner: "order-platform" }.')
+  return Object.freeze({ name, owner: about.owner })
+}
+
+/**
+ * A context where one is meant; by its shape, because another copy of tidemark may have made it.
+ * @param what whose context it is, such as `owner of contract "orders"`
+ * @throws TidemarkError OPTION_INVALID
+ */
+export function checkedContext(given: Context, what: string): Context {
+  if (isRecord(given) && typeof given.name === 'string' && typeof given.owner === 'string') return given
+  return refuseOther(given, what, 'a context', 'Give what context() made: const orders = context("orders", { owner: "order-platform" }).')
+}
+
+/**
+ * A contract where one is meant; by its shape, because another copy of tidemark may have made it.
+ * @param what who is given it, such as `what flow.source() reads`
+ * @throws TidemarkError OPTION_INVALID
+ */
+export function checkedContract<C>(given: C, what: string): C {
+  const fits =
+    isRecord(given) &&
+    [given.name, given.topic].every((each) => typeof each === 'string') &&
+    [given.key, given.events, given.owner].every(isRecord)
+  return fits
+    ? given
+    : refuseOther(given, what, 'a contract', 'Give the value that contract() made, not its name: import it from where it is declared.')
 }
 
 const NAME = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/
@@ -45,14 +72,7 @@ export function checkedTopic(topic: string): string {
 
 /** Only a program that no compiler has seen gets here. */
 function noText(given: unknown, what: string, hint: string): TidemarkError {
-  const name = (given as { readonly name?: unknown } | null | undefined)?.name
-  const called = typeof name === 'string' ? ` (of the name "${name}")` : ''
-  return new TidemarkError('NAME_INVALID', `${what} is named by a text, and this is ${kindOf(given)}${called}`, { hint })
-}
-
-function kindOf(given: unknown): string {
-  if (given === undefined || given === null) return String(given)
-  return `${typeof given === 'object' ? 'an' : 'a'} ${typeof given}`
+  return new TidemarkError('NAME_INVALID', `${what} is named by a text, and this is ${shown(given)}`, { hint })
 }
 
 export type Events = { readonly [type: string]: Schema<unknown> }
@@ -169,14 +189,20 @@ export function contract<const Name extends string, E extends Events, K>(
   checkedName(name, 'contract')
   refuseUnknown(terms, TERMS, `contract "${name}"`)
   refuseUnknown(terms.envelope ?? {}, ENVELOPE, `envelope of contract "${name}"`)
+  checkKinds(name, terms)
   const exchange = terms.exchange ?? 'events'
   const sequence = terms.sequence ?? 'none'
   const unknownEvents = terms.unknownEvents ?? 'dead-letter'
-  if (!['events', 'state'].includes(exchange)) refuse(`exchanges "${exchange}"`, 'It is "events" or "state".')
-  if (!['per key', 'none'].includes(sequence)) refuse(`has sequence "${sequence}"`, 'It is "per key" or "none".')
-  if (!['dead-letter', 'ignore'].includes(unknownEvents)) refuse(`has unknownEvents "${unknownEvents}"`, 'It is "dead-letter" or "ignore".')
+  if (!['events', 'state'].includes(exchange)) refuse(`exchanges ${shown(exchange)}`, 'It is "events" or "state".')
+  if (!['per key', 'none'].includes(sequence)) refuse(`has sequence ${shown(sequence)}`, 'It is "per key" or "none".')
+  if (!['dead-letter', 'ignore'].includes(unknownEvents))
+    refuse(`has unknownEvents ${shown(unknownEvents)}`, 'It is "dead-letter" or "ignore".')
+  if (!['delete', 'compact', undefined].includes(terms.cleanup))
+    refuse(`has cleanup ${shown(terms.cleanup)}`, 'It is "delete" or "compact", and follows from exchange: leave it out.')
   if (terms.key === undefined) refuse('has no key', 'Say what its facts are about: key: text, or key: compound("sku", "region").')
-  if (!Number.isInteger(terms.version) || terms.version < 1) refuse(`has version ${terms.version}`, 'Versions of a meaning are 1, 2, 3.')
+  checkedKey(terms.key, `key of contract "${name}"`)
+  if (!Number.isInteger(terms.version) || terms.version < 1)
+    refuse(`has version ${shown(terms.version)}`, 'Versions of a meaning are 1, 2, 3.')
   if (exchange === 'events' && terms.cleanup === 'compact') {
     refuse('carries events on a compacted topic', 'Compaction would drop events of a key. Carry the state instead (exchange: "state").')
   }
@@ -187,10 +213,10 @@ export function contract<const Name extends string, E extends Events, K>(
     )
   }
   const partitions = terms.partitions ?? 4
-  if (!Number.isInteger(partitions) || partitions < 1) refuse(`has ${partitions} partitions`, 'A topic has 1 partition or more.')
+  if (!Number.isInteger(partitions) || partitions < 1) refuse(`has ${shown(partitions)} partitions`, 'A topic has 1 partition or more.')
   const types = Object.keys(terms.events)
   if (types.length === 0) refuse('has no events', 'Name at least one event with its schema.')
-  for (const type of types) checkedEvent(type, terms.events[type] as Schema<unknown>, refuse)
+  for (const type of types) checkedEvent(name, type, terms.events[type] as Schema<unknown>, refuse)
   for (const [type, closed] of Object.entries(terms.reasons ?? {})) {
     if (!types.includes(type)) refuse(`lists reasons for "${type}", which is none of its events`, `Its events are ${types.join(', ')}.`)
     refuseUnknown(closed as object, ['field', 'codes'], `reasons of "${type}" in contract "${name}"`)
@@ -222,6 +248,30 @@ export function contract<const Name extends string, E extends Events, K>(
   })
 }
 
+/** What only a program without the compiler gets wrong: values of another kind than the terms are. */
+type Kinds = Pick<ContractTerms<Events, unknown>, 'owner' | 'meaning' | 'events' | 'sources'> & {
+  readonly envelope?: unknown
+  readonly reasons?: unknown
+}
+function checkKinds(name: string, terms: Kinds): void {
+  const of = `of contract "${name}"`
+  checkedContext(terms.owner, `owner ${of}`)
+  needText(terms.meaning, `meaning ${of}`, 'Say in one sentence what both sides agree on.')
+  if (!isRecord(terms.events))
+    refuseOther(terms.events, `events ${of}`, 'an object', 'Give each event with its schema: events: { OrderPlaced, OrderCancelled }.')
+  for (const [field, read] of Object.entries(terms.envelope ?? {}))
+    if (read !== undefined)
+      needFunction(read, `${field}, in the envelope ${of},`, `Say where an event has it: ${field}: (event) => event.${field}.`)
+  if (terms.sources !== undefined) needTexts(terms.sources, `sources ${of}`, 'List values of ce_source: sources: ["/orders"].')
+  if (terms.reasons !== undefined && !isRecord(terms.reasons))
+    refuseOther(
+      terms.reasons,
+      `reasons ${of}`,
+      'an object',
+      'Say for an event where its reason is: reasons: { Cancelled: { field: "reason", codes: ["late"] } }.',
+    )
+}
+
 function checkedReasons(
   type: string,
   { field, codes }: { readonly field: string; readonly codes: readonly string[] },
@@ -229,6 +279,7 @@ function checkedReasons(
   refuse: (problem: string, hint: string) => never,
 ): void {
   const names = fieldsOf(schema)
+  needTexts(codes, `codes of the reasons of "${type}"`, 'List the codes that are allowed: codes: ["late", "lost"].')
   if (!names.includes(field))
     refuse(`looks for the reason of "${type}" in "${field}", which it does not have`, `Its fields are ${names.join(', ')}.`)
   if (codes.length === 0) refuse(`closes the list of reasons of "${type}" with none in it`, 'Name the codes that are allowed.')
@@ -238,7 +289,8 @@ function fieldsOf({ avro }: Schema<unknown>): unknown[] {
   return ((avro as { fields?: readonly { name?: unknown }[] }).fields ?? []).map(({ name }) => name)
 }
 
-function checkedEvent(type: string, schema: Schema<unknown>, refuse: (problem: string, hint: string) => never): void {
+function checkedEvent(name: string, type: string, given: Schema<unknown>, refuse: (problem: string, hint: string) => never): void {
+  const schema = checkedSchema(given, `event "${type}" of contract "${name}"`)
   const short = schema.name.slice(schema.name.lastIndexOf('.') + 1)
   if (short !== type)
     refuse(`calls "${short}" by another name, "${type}"`, 'An event is known by the name of its Avro record on the wire: use the same one.')

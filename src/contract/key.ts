@@ -4,7 +4,8 @@
  */
 import { binary } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import type { Schema } from './schema.ts'
+import { isRecord, needTexts, refuse } from '../base/options.ts'
+import { checkedSchema, type Schema } from './schema.ts'
 
 export interface Key<K> {
   readonly kind: 'text' | 'compound' | 'avro'
@@ -21,18 +22,41 @@ export const text: Key<string> = Object.freeze({ kind: 'text', parts: [], schema
 
 /**
  * A key of several texts, in the order given.
- * @throws TypeError without parts, or when a part is named twice
+ * @throws TidemarkError OPTION_INVALID without parts, for one that is no text, or when one is named twice
  * @example compound('sku', 'region') // { sku: '85123A', region: 'EU' } is "85123A|EU"
  */
 export function compound<const Parts extends readonly string[]>(...parts: Parts): Key<{ readonly [P in Parts[number]]: string }> {
-  if (parts.length === 0) throw new TypeError('compound() needs the name of at least one part')
-  if (new Set(parts).size !== parts.length) throw new TypeError(`compound() names a part twice: ${parts.join(', ')}`)
+  const hint = 'Name each part once, such as compound("sku", "region").'
+  needTexts(parts, 'what compound() is given', hint)
+  if (parts.length === 0) throw new TidemarkError('OPTION_INVALID', 'compound() needs the name of at least one part', { hint })
+  if (new Set(parts).size !== parts.length)
+    throw new TidemarkError('OPTION_INVALID', `compound() names a part twice: ${parts.join(', ')}`, { hint })
   return Object.freeze({ kind: 'compound', parts: Object.freeze([...parts]), schema: undefined })
 }
 
-/** A key that is a record, in Confluent's wire format. Its bytes hold a schema id, so all who write the topic must share one schema source. */
+/**
+ * A key that is a record, in Confluent's wire format. Its bytes hold a schema id, so all who write the topic must share one schema source.
+ * @throws TidemarkError OPTION_INVALID for what is no schema
+ */
 export function avroKey<K>(schema: Schema<K>): Key<K> {
-  return Object.freeze({ kind: 'avro', parts: [], schema })
+  return Object.freeze({ kind: 'avro', parts: [], schema: checkedSchema(schema, 'what avroKey() is given') })
+}
+
+const KINDS: ReadonlySet<unknown> = new Set<Key<unknown>['kind']>(['text', 'compound', 'avro'])
+
+/**
+ * A key where one is meant; by its shape, because another copy of tidemark may have made it.
+ * @param what whose key it is, such as `key of contract "orders"`
+ * @throws TidemarkError OPTION_INVALID
+ */
+export function checkedKey<K>(key: Key<K>, what: string): Key<K> {
+  if (isRecord(key) && KINDS.has(key.kind) && Array.isArray(key.parts)) return key
+  return refuse(
+    key,
+    what,
+    'a key',
+    'A key is a value that tidemark exports: text (without quotes), compound("sku", "region") or avroKey(schema).',
+  )
 }
 
 /** Bytes and text of the keys of one `Key`. */

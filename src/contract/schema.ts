@@ -2,6 +2,7 @@
 import type { AvroSchema } from '../base/avro.ts'
 import { readSchema } from '../base/avro-read.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { isRecord, refuse } from '../base/options.ts'
 
 /**
  * @typeParam T what a value of this schema is in TypeScript
@@ -41,4 +42,23 @@ export function schema<T>(avro: AvroSchema): Schema<T> {
     })
   }
   return Object.freeze({ name: type.name, avro })
+}
+
+/**
+ * A schema where one is meant; by its shape, because another copy of tidemark may have made it.
+ * @param what whose schema it is, such as `row of projection "stock"`
+ * @throws TidemarkError OPTION_INVALID
+ */
+export function checkedSchema<T>(given: Schema<T>, what: string): Schema<T> {
+  if (isSchema(given)) return given
+  return refuse(
+    given,
+    what,
+    'a schema',
+    'Make one of an Avro record, schema({ type: "record", ... }), or take one that "tidemark types" has written.',
+  )
+}
+
+export function isSchema(value: unknown): value is Schema<unknown> {
+  return isRecord(value) && typeof value.name === 'string' && isRecord(value.avro)
 }

@@ -3,7 +3,7 @@
  * (Windows of aggregations are always called tumbling, hopping, sliding or session windows.)
  */
 import { TidemarkError } from '../base/errors.ts'
-import { refuseUnknown } from '../base/options.ts'
+import { refuseUnknown, shown } from '../base/options.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 
 export interface Window {
@@ -31,7 +31,7 @@ export function checkedDecision(decision: Decision, where: string): Decision {
   refuseUnknown(decision, ['maxStaleness', 'otherwise'], where)
   durationMs(decision.maxStaleness, `${where}: maxStaleness`)
   if (POLICIES.includes(decision.otherwise)) return decision
-  throw new TidemarkError('OPTION_INVALID', `${where}: otherwise is "${decision.otherwise}"`, {
+  throw new TidemarkError('OPTION_INVALID', `${where}: otherwise is ${shown(decision.otherwise)}`, {
     hint: `It is one of ${POLICIES.join(', ')}.`,
   })
 }
@@ -57,7 +57,7 @@ export function checkedWindow(window: Window, where: string): WindowMs {
   }
   if (!(quantile > 0 && quantile < 1)) {
     throw new TidemarkError('OPTION_INVALID', `${where}: the quantile must lie between 0 and 1`, {
-      detail: `It is ${quantile}.`,
+      detail: `It is ${shown(quantile)}.`,
       hint: 'It is the share of time within the target, such as 0.99.',
     })
   }

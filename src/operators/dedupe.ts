@@ -9,11 +9,12 @@
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { oneOf } from '../base/options.ts'
+import { oneOf, shown } from '../base/options.ts'
 import { sha256 } from '../base/sha256.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Fact, Incoming, KeyedNode, RowFormat, StoreSpec } from '../topology/node.ts'
+import { mayFunction } from './given.ts'
 import { hasSpan, readSpans, type Spans, withNumber, writeSpans } from './spans.ts'
 
 export interface DedupeOptions<V, K> extends StepOptions {
@@ -32,6 +33,8 @@ export interface DedupeOptions<V, K> extends StepOptions {
 
 export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, unknown>, reads: readonly string[] | undefined): Tip {
   const { shape } = tip
+  mayFunction(options.id, `id of step "${step}"`, 'Say where it is: id: (value) => value.id.')
+  mayFunction(options.sequence, `sequence of step "${step}"`, 'Say where it is: sequence: (value) => value.number.')
   if (options.by !== undefined) oneOf(options.by, ['id', 'sequence'], `by of step "${step}"`)
   const bySequence =
     options.sequence !== undefined ||
@@ -140,7 +143,7 @@ function settle(spans: Spans): Seen {
 export function sequenceOf(incoming: Incoming, sequence: ((value: unknown, fact: Fact) => number) | undefined): number {
   const n = sequence === undefined ? incoming.sequence : sequence(incoming.value, incoming)
   if (n !== undefined && Number.isSafeInteger(n) && n >= 1) return n
-  throw new TidemarkError('ENVELOPE_INVALID', n === undefined ? 'a fact has no sequence' : `a fact has sequence ${n}`, {
+  throw new TidemarkError('ENVELOPE_INVALID', n === undefined ? 'a fact has no sequence' : `a fact has sequence ${shown(n)}`, {
     detail: 'Sequences are whole numbers from 1.',
     hint: 'Send it in the header ce_sequence, or say where it is: envelope: { sequence } of the contract, or sequence of the step.',
   })

@@ -5,11 +5,12 @@
  * Not promised: any order between keys. There is no global order in tidemark.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { oneOf, refuseUnknown } from '../base/options.ts'
+import { oneOf, refuseUnknown, shown } from '../base/options.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Out, RowFormat, Scope } from '../topology/node.ts'
 import { sequenceOf } from './dedupe.ts'
+import { mayFunction } from './given.ts'
 import { hasSpan, readSpans, type Spans, spanCount, withNumber, writeSpans } from './spans.ts'
 
 export interface OrderOptions<V, K> extends StepOptions {
@@ -59,6 +60,7 @@ const format: RowFormat = {
 }
 
 export function order(tip: Tip, step: string, options: OrderOptions<unknown, unknown>, reads: readonly string[] | undefined): Tip {
+  mayFunction(options.sequence, `sequence of step "${step}"`, 'Say where it is: sequence: (value) => value.number.')
   const gap = options.gap ?? { hold: { records: 1_000 }, then: 'park' }
   refuseUnknown(gap, ['hold', 'then'], `gap of step "${step}"`)
   oneOf(gap.then, ['park', 'skip', 'halt'], `then, in the gap of step "${step}",`)
@@ -67,7 +69,7 @@ export function order(tip: Tip, step: string, options: OrderOptions<unknown, unk
   // To hold for no time is to hold nothing.
   const holdMax = typeof gap.hold === 'object' ? gap.hold.records : holdMs === 0 ? 0 : undefined
   if (holdMax !== undefined && (!Number.isInteger(holdMax) || holdMax < 0)) {
-    throw new TidemarkError('OPTION_INVALID', `step "${step}" holds ${holdMax} records`, { hint: 'Hold 0 records or more.' })
+    throw new TidemarkError('OPTION_INVALID', `step "${step}" holds ${shown(holdMax)} records`, { hint: 'Hold 0 records or more.' })
   }
 
   /** The wait for `state.next` is over: act as the options say, and write the state. */

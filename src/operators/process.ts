@@ -3,10 +3,11 @@
  * what it writes and sends takes effect only when it returns, its rows are committed with its position, its stream time survives restarts.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { refuseUnknown } from '../base/options.ts'
-import type { Schema } from '../contract/schema.ts'
+import { isRecord, needFunction, refuse, refuseUnknown, shown } from '../base/options.ts'
+import { checkedSchema, isSchema, type Schema } from '../contract/schema.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Incoming, Out, RowFormat, Scope } from '../topology/node.ts'
+import { checkedRevision, mayFunction, needOptions } from './given.ts'
 import { plainValue, shapeOf } from './shapes.ts'
 
 export interface ProcessTerms<Row = unknown, Value = unknown> extends StepOptions {
@@ -42,6 +43,14 @@ export interface ProcessTerms<Row = unknown, Value = unknown> extends StepOption
 export function process(tips: readonly Tip[], step: string, terms: ProcessTerms, facts: readonly string[]): Tip {
   const [first] = tips
   if (first === undefined) throw new TypeError('process() needs a stream')
+  needOptions(terms, `step "${step}"`)
+  const { rows, value, wake, page } = terms
+  if (!isSchema(rows) && !(isRecord(rows) && typeof rows.write === 'function' && typeof rows.read === 'function'))
+    refuse(rows, `rows of step "${step}"`, 'a schema', 'Say how rows are written: what schema() made, or { write, read }.')
+  if (value !== undefined) checkedSchema(value, `value of step "${step}"`)
+  needFunction(terms.run, `run of step "${step}"`, 'Write run: (incoming, scope, out) => { ... }.')
+  mayFunction(wake, `wake of step "${step}"`, 'Write wake: (timer, scope, out) => { ... }.')
+  mayFunction(page, `page of step "${step}"`, 'Write page: (rows, next, scope, out) => { ... }.')
   if (terms.expires !== undefined) refuseUnknown(terms.expires, ['keepMs'], `expires of step "${step}"`)
   if (terms.expires !== undefined && terms.ranged === true) {
     throw new TidemarkError('OPTION_INVALID', `step "${step}" wants ranges of rows that expire`, {
@@ -49,7 +58,7 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
     })
   }
   if (terms.expires !== undefined && !(terms.expires.keepMs > 0)) {
-    throw new TidemarkError('OPTION_INVALID', `step "${step}" keeps rows for ${terms.expires.keepMs} ms`, {
+    throw new TidemarkError('OPTION_INVALID', `step "${step}" keeps rows for ${shown(terms.expires.keepMs)} ms`, {
       hint: 'Keep them longer than 0 ms, or leave out expires.',
     })
   }
@@ -77,7 +86,7 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
         expires: terms.expires,
         marks: false,
         view: undefined,
-        revision: terms.revision ?? 1,
+        revision: checkedRevision(terms.revision, `step "${step}"`),
         code: [terms.run, terms.wake, terms.page].map(String).join('\n'),
       },
       run: terms.run,

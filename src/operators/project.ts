@@ -6,13 +6,13 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { hashed } from '../base/murmur.ts'
-import { refuseUnknown } from '../base/options.ts'
-import type { Context } from '../contract/contract.ts'
-import { checkedTopic } from '../contract/contract.ts'
-import type { Schema } from '../contract/schema.ts'
+import { isRecord, needFunction, needTexts, refuse, refuseUnknown, shown } from '../base/options.ts'
+import { type Context, checkedContext, checkedTopic } from '../contract/contract.ts'
+import { checkedSchema, type Schema } from '../contract/schema.ts'
 import { checkedDecision, checkedWindow, type Decision, type Window } from '../contract/window.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Incoming, Scope } from '../topology/node.ts'
+import { checkedRevision, needFunctions } from './given.ts'
 import { refuseOtherEvents } from './shapes.ts'
 
 export interface ProjectTerms extends StepOptions {
@@ -31,6 +31,7 @@ export interface ProjectTerms extends StepOptions {
 
 export function project(tip: Tip, step: string, terms: ProjectTerms, reads: readonly string[] | undefined): Tip {
   const { gate } = terms
+  checkKinds(step, terms)
   const identity = terms.identity === undefined ? [] : typeof terms.identity === 'string' ? [terms.identity] : terms.identity
   if ((gate === undefined) === (identity.length === 0)) {
     throw new TidemarkError('TOPOLOGY_INVALID', `projection "${step}" must say what makes its fold safe, in one way`, {
@@ -39,6 +40,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
     })
   }
   if (gate !== undefined) refuseUnknown(gate, ['version'], `gate of projection "${step}"`)
+  if (gate !== undefined) needFunction(gate.version, `version, in the gate of projection "${step}",`, GATE)
   const fold = foldOf(step, terms, tip)
   const windows: Record<string, ReturnType<typeof checkedWindow>> = {}
   for (const fact of tip.facts) {
@@ -58,10 +60,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
   }
 
   for (const [name, decision] of Object.entries(terms.decisions ?? {})) checkedDecision(decision, `decision "${name}" of "${step}"`)
-  const revision = terms.revision ?? 1
-  if (!Number.isSafeInteger(revision) || revision < 1) {
-    throw new TidemarkError('OPTION_INVALID', `projection "${step}" has revision ${revision}`, { hint: 'Revisions are 1, 2, 3.' })
-  }
+  const revision = checkedRevision(terms.revision, `projection "${step}"`)
 
   // One object for all rows: the hot path makes none.
   const about = { version: 0, at: 0 }
@@ -116,9 +115,9 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
         }
         const version = gate.version(incoming.value, incoming)
         if (!Number.isSafeInteger(version) || version < 1) {
-          throw new TidemarkError('ENVELOPE_INVALID', `the gate of "${step}" gave version ${version}`, {
+          throw new TidemarkError('ENVELOPE_INVALID', `the gate of "${step}" gave version ${shown(version)}`, {
             detail: 'Versions are whole numbers from 1.',
-            hint: 'Take a number that the source raises with every change of the key, such as (event, fact) => fact.sequence.',
+            hint: GATE,
           })
         }
         if (version < stored) {
@@ -140,6 +139,25 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
     terms,
     tip.facts,
   )
+}
+
+const GATE = 'Take a number that the source raises with every change of the key, such as (event, fact) => fact.sequence.'
+
+/** What only a program without the compiler gets wrong: values of another kind than the terms are. */
+function checkKinds(step: string, { row, fold, identity, owner, windows, decisions }: ProjectTerms): void {
+  const of = `of projection "${step}"`
+  checkedSchema(row, `row ${of}`)
+  const folding = 'Write fold: (row, value) => another row, or a case for each event: fold: { OrderPlaced: (row, event) => another row }.'
+  if (isRecord(fold)) needFunctions(fold, `the fold ${of}`, folding)
+  else needFunction(fold, `the fold ${of}`, folding)
+  if (owner !== undefined) checkedContext(owner, `owner ${of}`)
+  if (identity !== undefined && typeof identity !== 'string')
+    needTexts(identity, `identity ${of}`, 'Name the dedupe or order steps that let each fact pass once: identity: "once".')
+  for (const [name, given, such] of [
+    ['windows', windows, `windows: { orders: { target: '5s', max: '1m' } }`],
+    ['decisions', decisions, `decisions: { sell: { maxStaleness: '5s', otherwise: 'refuse' } }`],
+  ] as const)
+    if (given !== undefined && !isRecord(given)) refuse(given, `${name} ${of}`, 'an object', `Write ${such}.`)
 }
 
 function codeOf(fold: ProjectTerms['fold']): string {

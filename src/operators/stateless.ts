@@ -1,16 +1,19 @@
 /** filter, map, flatMap, keyBy, branch, merge, conform: functions of one record, without state. */
 import { TidemarkError } from '../base/errors.ts'
-import type { Context } from '../contract/contract.ts'
-import type { Key } from '../contract/key.ts'
-import type { Schema } from '../contract/schema.ts'
+import { needFunction, needText } from '../base/options.ts'
+import { type Context, checkedContext } from '../contract/contract.ts'
+import { checkedKey, type Key } from '../contract/key.ts'
+import { checkedSchema, type Schema } from '../contract/schema.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Fact, Shape } from '../topology/node.ts'
+import { needFunctions } from './given.ts'
 import { plainValue, sameShape, shapeOf, valueFor } from './shapes.ts'
 
 type Function2<Result> = (value: unknown, fact: Fact) => Result
 type Reads = readonly string[] | undefined
 
 export function filter(tip: Tip, step: string, keep: Function2<boolean>, options: StepOptions, reads: Reads): Tip {
+  needFunction(keep, `what step "${step}" asks`, 'Write filter(step, (value) => value.quantity > 0).')
   return tip.draft.add(
     step,
     {
@@ -40,6 +43,8 @@ export function map(
   options: StepOptions & { readonly value?: Schema<unknown> },
   reads: Reads,
 ): Tip {
+  needFunction(to, `what step "${step}" does`, 'Write map(step, (value) => another).')
+  if (options.value !== undefined) checkedSchema(options.value, `value of step "${step}"`)
   const value = valueFor(reads)
   return tip.draft.add(
     step,
@@ -64,6 +69,8 @@ export function flatMap(
   options: StepOptions & { readonly value?: Schema<unknown> },
   reads: Reads,
 ): Tip {
+  needFunction(to, `what step "${step}" does`, 'Write flatMap(step, (value) => [one, another]).')
+  if (options.value !== undefined) checkedSchema(options.value, `value of step "${step}"`)
   const value = valueFor(reads)
   return tip.draft.add(
     step,
@@ -86,6 +93,8 @@ export function flatMap(
 }
 
 export function keyBy(tip: Tip, step: string, key: Key<unknown>, to: Function2<unknown>, options: StepOptions, reads: Reads): Tip {
+  checkedKey(key, `key of step "${step}"`)
+  needFunction(to, `what finds the key in step "${step}"`, 'Write keyBy(step, text, (value) => value.customer).')
   const value = valueFor(reads)
   return tip.draft.add(
     step,
@@ -112,6 +121,7 @@ export function branch(
   options: StepOptions,
   reads: Reads,
 ): { readonly [name: string]: Tip } {
+  needFunctions(branches, `branches of step "${step}"`, 'Write branch(step, { large: (value) => value.quantity > 10, other: () => true }).')
   const names = Object.keys(branches)
   if (names.length === 0)
     throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" branches nowhere`, { hint: 'Name at least one branch.' })
@@ -144,6 +154,8 @@ export function branch(
 
 /** Takes over another context's language as it is. It changes nothing, and says so where everybody can read it. */
 export function conform(tip: Tip, step: string, to: Context, why: string): Tip {
+  checkedContext(to, `what step "${step}" conforms to`)
+  needText(why, `why of step "${step}"`, 'Say why this context needs no language of its own.')
   if (why.trim() === '')
     throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" conforms without a reason`, {
       hint: 'Say why this context needs no language of its own.',

@@ -3,16 +3,17 @@
  * the types carry what must not be forgotten: the events that need a case, the facts that need a window, the names of views and decisions.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { oneOf, refuseUnknown } from '../base/options.ts'
+import { isRecord, needFunction, needText, oneOf, refuse, refuseUnknown } from '../base/options.ts'
 import type { Duration } from '../base/time.ts'
-import { type AnyContract, type Context, type Contract, checkedTopic, type Translated } from '../contract/contract.ts'
-import type { Key } from '../contract/key.ts'
-import type { Schema } from '../contract/schema.ts'
+import { type AnyContract, type Context, type Contract, checkedContract, checkedTopic, type Translated } from '../contract/contract.ts'
+import { checkedKey, type Key } from '../contract/key.ts'
+import { checkedSchema, type Schema } from '../contract/schema.ts'
 import type { Decision, Window } from '../contract/window.ts'
 import { Draft, type StepOptions, type Tip } from '../topology/builder.ts'
 import type { Fact, Graph, OnError } from '../topology/node.ts'
 import { validate } from '../topology/validate.ts'
 import { type DedupeOptions, dedupe } from './dedupe.ts'
+import { needOptions, readsOf, tipOf } from './given.ts'
 import { type OrderOptions, order } from './order.ts'
 import { type ProcessTerms, process } from './process.ts'
 import { type ProjectTerms, project } from './project.ts'
@@ -109,11 +110,11 @@ export class Stream<K, V, Facts extends string> {
     step: string,
     options: DedupeOptions<Reading<V, R>, K> & Reads<R> = {},
   ): Stream<K, V, Facts> {
-    return new Stream(dedupe(this.#tip, step, options as DedupeOptions<unknown, unknown>, options.reads))
+    return new Stream(dedupe(this.#tip, step, options as DedupeOptions<unknown, unknown>, readsOf(step, options)))
   }
   /** Lets the facts of a key pass in sequence: `operators/order.ts`. */
   order<R extends string = string>(step: string, options: OrderOptions<Reading<V, R>, K> & Reads<R> = {}): Stream<K, V, Facts> {
-    return new Stream(order(this.#tip, step, options as OrderOptions<unknown, unknown>, options.reads))
+    return new Stream(order(this.#tip, step, options as OrderOptions<unknown, unknown>, readsOf(step, options)))
   }
   /** Turns foreign facts into facts of another contract: `operators/translate.ts`. */
   translate<Name extends string, K2, V2 extends { readonly type: string }>(
@@ -134,7 +135,7 @@ export class Stream<K, V, Facts extends string> {
     keep: (value: Reading<V, R>, fact: Fact<K>) => boolean,
     options: StepOptions & Reads<R> = {},
   ): Stream<K, V, Facts> {
-    return new Stream(filter(this.#tip, step, keep as never, options, options.reads))
+    return new Stream(filter(this.#tip, step, keep as never, options, readsOf(step, options)))
   }
   /** With `value`, the schema of what it makes: needed where the result is stored, ordered or sent. */
   map<V2, R extends string = string>(
@@ -142,7 +143,7 @@ export class Stream<K, V, Facts extends string> {
     to: (value: Reading<V, R>, fact: Fact<K>) => V2,
     options: StepOptions & Reads<R> & { readonly value?: Schema<V2> } = {},
   ): Stream<K, V2, Facts> {
-    return new Stream(map(this.#tip, step, to as never, options, options.reads))
+    return new Stream(map(this.#tip, step, to as never, options, readsOf(step, options)))
   }
   /** None, one or several values for each; every one has an identity of its own, derived from the fact's. */
   flatMap<V2, R extends string = string>(
@@ -150,7 +151,7 @@ export class Stream<K, V, Facts extends string> {
     to: (value: Reading<V, R>, fact: Fact<K>) => readonly V2[],
     options: StepOptions & Reads<R> & { readonly value?: Schema<V2> } = {},
   ): Stream<K, V2, Facts> {
-    return new Stream(flatMap(this.#tip, step, to as never, options, options.reads))
+    return new Stream(flatMap(this.#tip, step, to as never, options, readsOf(step, options)))
   }
   /** Another key. State by that key needs an inbox in between. */
   keyBy<K2, R extends string = string>(
@@ -159,7 +160,7 @@ export class Stream<K, V, Facts extends string> {
     to: (value: Reading<V, R>, fact: Fact<K>) => K2,
     options: StepOptions & Reads<R> = {},
   ): Stream<K2, V, Facts> {
-    return new Stream(keyBy(this.#tip, step, key, to as never, options, options.reads))
+    return new Stream(keyBy(this.#tip, step, key, to as never, options, readsOf(step, options)))
   }
   /** One stream a question; a record goes to the first that says yes. */
   branch<const Names extends string>(
@@ -172,7 +173,7 @@ export class Stream<K, V, Facts extends string> {
   }
   /** Both streams as one, in no promised order. In front of a projection use an inbox instead. */
   merge<F2 extends string>(step: string, other: Stream<K, V, F2>): Stream<K, V, Facts | F2> {
-    return new Stream(merge([this.#tip, other.tip], step))
+    return new Stream(merge([this.#tip, tipOf(other, `what step "${step}" merges`)], step))
   }
   /** The stateful kernel node as it is: `operators/process.ts`. */
   process<Row, V2 = V>(step: string, terms: ProcessTerms<Row, V2>): Stream<K, V2, Facts> {
@@ -183,12 +184,13 @@ export class Stream<K, V, Facts extends string> {
     step: Name,
     terms: Terms<K, Reading<V, R>, Row, D> & Reads<R> & Safety<Reading<V, R>, K> & Windows<Facts>,
   ): Projection<Name, K, Row, D> {
-    project(this.#tip, step, terms as unknown as ProjectTerms, terms.reads)
+    project(this.#tip, step, terms as unknown as ProjectTerms, readsOf(step, terms))
     return Object.freeze({ name: step })
   }
   /** Writes every fact to a topic, in order. */
   to(step: string, topic: string, options: SinkOptions = {}): void {
     const { draft, from, shape, facts } = this.#tip
+    needOptions(options, `step "${step}"`)
     const { partitions, cleanup = 'delete' } = options
     oneOf(cleanup, CLEANUPS, `cleanup of step "${step}"`)
     draft.add(
@@ -201,6 +203,7 @@ export class Stream<K, V, Facts extends string> {
 }
 
 const CLEANUPS = ['compact', 'delete'] as const
+const WHY_TWICE = 'Say why a fact that comes twice does no harm.'
 
 export interface SinkOptions extends StepOptions {
   /** Partitions of the topic where tidemark makes it. Default: those of what is written. */
@@ -233,10 +236,12 @@ export class Flow {
 
   /** The facts of a contract, from the first record kept in its topic on. */
   source<Name extends string, K, V>(contract: Contract<Name, K, V>, options: SourceOptions = {}): Stream<K, V, Name> {
-    const language = contract as unknown as AnyContract
-    if (options.noDedupe !== undefined && options.noDedupe.trim() === '') {
+    const language = checkedContract(contract, 'what flow.source() reads') as unknown as AnyContract
+    needOptions(options, `source "${contract.name}"`)
+    if (options.noDedupe !== undefined) needText(options.noDedupe, `noDedupe of source "${contract.name}"`, WHY_TWICE)
+    if (options.noDedupe?.trim() === '') {
       throw new TidemarkError('TOPOLOGY_INVALID', `source "${contract.name}" goes without dedupe and gives no reason`, {
-        hint: 'Say why a fact that comes twice does no harm.',
+        hint: WHY_TWICE,
       })
     }
     return Stream.at(
@@ -266,15 +271,19 @@ export class Flow {
     serdes: { readonly key: Key<K>; readonly value: Schema<V> },
     options: PlainStreamOptions = {},
   ): Stream<K, V, never> {
+    const name = checkedTopic(topic)
+    needOptions(options, `stream "${name}"`)
     const step =
       options.step ??
-      checkedTopic(topic)
+      name
         .toLowerCase()
         .replaceAll(/[^a-z0-9]+/g, '-')
         .replaceAll(/^-|-$/g, '')
     const { cleanup = 'delete' } = options
     oneOf(cleanup, CLEANUPS, `cleanup of step "${step}"`)
     refuseUnknown(serdes, ['key', 'value'], `stream "${step}"`)
+    checkedKey(serdes.key, `key of stream "${step}"`)
+    checkedSchema(serdes.value, `value of stream "${step}"`)
     return Stream.at(
       this.#draft.add(
         step,
@@ -282,7 +291,7 @@ export class Flow {
           kind: 'source',
           operator: 'stream',
           from: [],
-          topic: checkedTopic(topic),
+          topic: name,
           partitions: options.partitions ?? 4,
           contract: undefined,
           noDedupe: undefined,
@@ -302,7 +311,10 @@ export class Flow {
     streams: readonly Stream<K, V, F>[],
     options: StepOptions & { readonly partitions?: number } = {},
   ): Stream<K, V, F> {
-    const tips = streams.map((stream) => stream.tip)
+    if (!Array.isArray(streams))
+      refuse(streams, `what inbox "${step}" is given`, 'a list of streams', 'Write flow.inbox(step, [stream, another]).')
+    needOptions(options, `inbox "${step}"`)
+    const tips = streams.map((stream) => tipOf(stream, `a stream of inbox "${step}"`))
     const [first] = tips
     if (first === undefined)
       throw new TidemarkError('TOPOLOGY_INVALID', `inbox "${step}" has no streams`, { hint: 'Give it at least one.' })
@@ -325,6 +337,8 @@ export class Flow {
     )
   }
 }
+
+const PROJECTIONS = 'Return what project() gave: [flow.source(orders)...project(...)], and [] where nothing is projected.'
 
 type AnyProjection = Projection<string, unknown, unknown, string>
 /** A topology: a frozen value. `start` runs it, `plan` explains it, `harness` tests it. */
@@ -356,7 +370,12 @@ export function topology<const P extends readonly Projection<string, never, neve
 ): Topology<P> {
   refuseUnknown(options, ['onError'], `topology "${name}"`)
   const draft = new Draft(name, options.onError ?? 'dead-letter')
+  needFunction(define, `what defines topology "${name}"`, 'Write topology(name, (flow) => [...]).')
   const projections = define(new Flow(draft))
+  const returned = `what the function of topology "${name}" returns`
+  if (!Array.isArray(projections)) refuse(projections, returned, 'a list of projections', PROJECTIONS)
+  for (const each of projections as readonly unknown[])
+    if (!isRecord(each) || typeof each.name !== 'string') refuse(each, `an entry of ${returned}`, 'a projection', PROJECTIONS)
   const graph = draft.graph()
   validate(graph)
   return Object.freeze({ name, graph, projections })

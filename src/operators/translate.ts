@@ -3,7 +3,8 @@
  * or is ignored, or rejected, each in so many words.
  */
 import { TidemarkError } from '../base/errors.ts'
-import type { AnyContract, Translated } from '../contract/contract.ts'
+import { isRecord, needFunction, refuse } from '../base/options.ts'
+import { type AnyContract, checkedContract, type Translated } from '../contract/contract.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Out } from '../topology/node.ts'
 import { eventValues, refuseOtherEvents, shapeOf } from './shapes.ts'
@@ -41,6 +42,17 @@ export function translate(
   options: StepOptions,
   reads: readonly string[] | undefined,
 ): Tip {
+  checkedContract(to, `what step "${step}" translates to`)
+  if (!isRecord(cases))
+    refuse(
+      cases,
+      `cases of step "${step}"`,
+      'an object',
+      'Write a case for each event: { OrderPlaced: (order) => ..., OrderCancelled: "ignore" }.',
+    )
+  for (const [type, each] of Object.entries(cases))
+    if (each !== 'ignore')
+      needFunction(each, `the case for "${type}" of step "${step}"`, `Write ${type}: (event) => a fact, or ${type}: 'ignore'.`)
   refuseOtherEvents(cases, tip.shape, `step "${step}"`)
   for (const type of Object.keys(tip.shape.language?.events ?? {})) {
     if (cases[type] === undefined) {

@@ -1,5 +1,6 @@
 /** The plan lock as text: written in one way only, and read strictly, because people edit it and numbers of stores come from it. */
 import { messageOf, TidemarkError } from '../base/errors.ts'
+import { shown } from '../base/options.ts'
 import type { LockedStage, LockedStore, LockedTopic, PlanLock } from './lock.ts'
 import type { TopicRole } from './plan.ts'
 
@@ -76,8 +77,26 @@ export function checkedLock(value: unknown, where: string): PlanLock {
   const { stages, stores, topics } = value as PlanLock
   for (const [name, stage] of Object.entries(stages)) check(`Stage "${name}"`, stage, STAGE, where, MAKE_ANEW)
   for (const [name, store] of Object.entries(stores)) check(`Store "${name}"`, store, STORE, where, RENAMING)
+  checkFormerNames(stores, where)
   for (const [name, topic] of Object.entries(topics)) check(`Topic "${name}"`, topic, TOPIC, where, MAKE_ANEW)
   return value as PlanLock
+}
+
+/** A store was called one thing before, which is not what it is called now, and no two were called the same. */
+function checkFormerNames(stores: PlanLock['stores'], where: string): void {
+  const heirs = new Map<string, string>()
+  for (const [name, { was }] of Object.entries(stores)) {
+    if (was === undefined) continue
+    const other = heirs.get(was)
+    if (was === name) throw invalid(where, `Store "${name}" has "was" "${was}", which is its own name.`, RENAMING)
+    if (other !== undefined)
+      throw invalid(
+        where,
+        `Stores "${other}" and "${name}" both have "was" "${was}", and only one can keep its state.`,
+        `Take "was" out of the one that has started everywhere under its new name. ${RENAMING}`,
+      )
+    heirs.set(was, name)
+  }
 }
 
 function check(what: string, value: unknown, shape: Readonly<Record<string, Check>>, where: string, hint: string): void {
@@ -86,7 +105,7 @@ function check(what: string, value: unknown, shape: Readonly<Record<string, Chec
   for (const [name, [words, fits]] of Object.entries(shape)) {
     if (given[name] === undefined && OPTIONAL.has(name)) continue
     if (given[name] === undefined) throw invalid(where, `${what} has no "${name}".`, hint)
-    if (!fits(given[name])) throw invalid(where, `${what} has "${name}" ${JSON.stringify(given[name])}, which is not ${words}.`, hint)
+    if (!fits(given[name])) throw invalid(where, `${what} has "${name}" ${shown(given[name])}, which is not ${words}.`, hint)
   }
   const unknown = Object.keys(given).find((name) => shape[name] === undefined)
   if (unknown !== undefined)

@@ -6,6 +6,7 @@
  * Functions are invisible to it: a fold that changes its meaning raises its `revision`, which is not.
  */
 import { TidemarkError } from '../base/errors.ts'
+import { nearest } from '../base/nearest.ts'
 import type { Plan, PlanFacts } from './plan.ts'
 
 export interface PlanLock {
@@ -135,6 +136,42 @@ export function givingUp(losses: readonly string[], topology: string): string {
 
 function oldNamesIn({ stores }: PlanLock): Set<string> {
   return new Set(Object.values(stores).flatMap(({ was }) => (was === undefined ? [] : [was])))
+}
+
+/**
+ * Former names of stores, as a lock has them, each as a sentence for whoever agrees to it: a lock cannot know whether anything was ever called so.
+ * A name that is a store of its own is most likely mistyped; it may also be that a new step took it over.
+ */
+export function formerNames({ stores }: PlanLock): string[] {
+  return Object.entries(stores).flatMap(([name, { was }]) => {
+    if (was === undefined) return []
+    const taken = stores[was] === undefined ? '' : `, and "${was}" is another store now, which begins empty where that has run`
+    return [`store "${name}" keeps the state of what was called "${was}"${taken}`]
+  })
+}
+
+/**
+ * What an application that has run is refused with when its topology has changed in a way that its state would not survive.
+ * @param recorded the plan that its state was made by
+ * @param lock the committed lock, if there was one
+ */
+export function planChanged(
+  sentence: string,
+  harmful: readonly [Change, ...Change[]],
+  { recorded, lock }: { readonly recorded: PlanLock; readonly lock: PlanLock | undefined },
+): TidemarkError {
+  const unknown = Object.entries(lock?.stores ?? {}).flatMap(([name, { was }]) => {
+    if (was === undefined || was in recorded.stores || name in recorded.stores) return []
+    const meant = nearest(was, Object.keys(recorded.stores))
+    return [
+      `- the lock says "was": "${was}" of store "${name}", and what has run has no such store${meant === undefined ? '' : `: did you mean "${meant}"?`}`,
+    ]
+  })
+  const none = `There is no plan lock that says what was meant: no ${recorded.app}.plan.json beside the module, or it was not given to start().`
+  return new TidemarkError('PLAN_CHANGED', sentence, {
+    detail: [...harmful.map(({ what }) => `- ${what}`), ...unknown, ...(lock === undefined ? [none] : [])].join('\n'),
+    hint: `${lock === undefined ? 'Make the lock: tidemark plan <topology> --write. ' : ''}${harmful[0].then}`,
+  })
 }
 
 /** What a lock says to the planner. */

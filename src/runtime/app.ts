@@ -2,7 +2,7 @@
  * An application: a topology that runs. It makes the plan, sees that topics and codecs are in place, works in one worker, and answers reads.
  */
 import { codeOf, TidemarkError } from '../base/errors.ts'
-import { asAgreed, compareLocks, lockOf, type PlanLock, refuseContradiction } from '../plan/lock.ts'
+import { asAgreed, compareLocks, lockOf, type PlanLock, planChanged, refuseContradiction } from '../plan/lock.ts'
 import { lockText } from '../plan/lock-text.ts'
 import { groupOf } from '../plan/naming.ts'
 import type { Plan, PlanFacts } from '../plan/plan.ts'
@@ -197,13 +197,10 @@ export async function planAgainst(
   const next = lockOf(plan)
   refuseContradiction(lock, next)
   if (decisions.plan !== undefined) {
-    const harmful = compareLocks(asAgreed(decisions.plan, lock), next).filter(({ effect }) => effect !== 'safe')
-    if (harmful.length > 0) {
-      throw new TidemarkError('PLAN_CHANGED', `the state of "${graph.name}" was made by another plan`, {
-        detail: harmful.map(({ what }) => `- ${what}`).join('\n'),
-        hint: (harmful[0] as { then: string }).then,
-      })
-    }
+    const recorded = decisions.plan
+    const [worst, ...others] = compareLocks(asAgreed(recorded, lock), next).filter(({ effect }) => effect !== 'safe')
+    if (worst !== undefined)
+      throw planChanged(`the state of "${graph.name}" was made by another plan`, [worst, ...others], { recorded, lock })
   }
   if (decisions.plan === undefined || lockText(decisions.plan) !== lockText(next)) {
     await log.ensure(plan.topics.filter(({ role }) => role === 'decisions').map(specOf))

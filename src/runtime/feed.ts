@@ -57,6 +57,16 @@ export interface RunningFeed {
 
 export interface Feed {
   readonly options: Readonly<Record<string, FeedOption>>
-  /** @throws TidemarkError INPUT_INVALID, INPUT_CHANGED, OPTION_INVALID */
-  open(access: Access, settings: FeedSettings): Promise<RunningFeed>
+  /**
+   * Looks at its settings and its input before anything is made for the application, so that a start that is refused for them leaves nothing behind.
+   * Without it they are looked at when the feed is opened.
+   * @returns whatever `open` is then given, so that nothing is read twice
+   * @throws TidemarkError INPUT_INVALID, OPTION_INVALID
+   */
+  prepare?(settings: Omit<FeedSettings, 'dir'>): Promise<unknown>
+  /**
+   * @param prepared what `prepare` gave, if it was asked
+   * @throws TidemarkError INPUT_INVALID, INPUT_CHANGED, OPTION_INVALID
+   */
+  open(access: Access, settings: FeedSettings, prepared?: unknown): Promise<RunningFeed>
 }

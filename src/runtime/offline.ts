@@ -88,7 +88,7 @@ export async function planAtRest(graph: Graph, world: Pick<World, 'log'>): Promi
   if (harmful.length === 0) return plan
   throw new TidemarkError('PLAN_CHANGED', `the state of "${graph.name}" was made by another plan`, {
     detail: harmful.map(({ what }) => `- ${what}`).join('\n'),
-    hint: (harmful[0] as { then: string }).then,
+    hint: `Start it once as it is now, with a plan lock that says what was meant: then its state can be read. ${(harmful[0] as { then: string }).then}`,
   })
 }
 

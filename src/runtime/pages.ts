@@ -2,6 +2,7 @@
  * Rows of a projection as they lie in the stores of its tasks, page by page in the order of their keys' bytes. Shared by views of a running
  * application and by tools that read one that does not run.
  */
+import { needText, refuse, refuseUnknown } from '../base/options.ts'
 import type { KeyCodec } from '../contract/key.ts'
 import type { TaskStore } from '../ports/store.ts'
 import { afterPrefix, decodeRow, escapeInto, type RowCodec, RowWriter, storePrefix, unescapeKey } from './rows.ts'
@@ -47,9 +48,14 @@ interface Found {
 
 /**
  * One page over the stores of all tasks together.
- * @throws TidemarkError KEY_INVALID when `after` is no key, STORE_CORRUPT, STORE_IO
+ * @throws TidemarkError OPTION_INVALID, KEY_INVALID when `after` is no key, STORE_CORRUPT, STORE_IO
  */
 export async function pageOf(shelf: Shelf, stores: readonly Readable[], options: PageOptions = {}): Promise<Page<unknown, unknown>> {
+  refuseUnknown(options, ['prefix', 'after', 'limit'], 'page()')
+  if (options.prefix !== undefined) needText(options.prefix, 'prefix of page()', 'It is what the text of a key begins with.')
+  if (options.after !== undefined) needText(options.after, 'after of page()', 'It is the "next" of the page before.')
+  if (options.limit !== undefined && !Number.isInteger(options.limit))
+    refuse(options.limit, 'limit of page()', 'a number of rows', 'Ask for 1 to 1000.')
   const limit = Math.max(1, Math.min(options.limit ?? 100, PAGE_MAX))
   const first = prefixOf(shelf, options.prefix ?? '')
   const from = options.after === undefined ? first : later(first, behind(shelf, options.after))

@@ -4,10 +4,11 @@
  */
 
 import { binary } from '../base/bytes.ts'
-import { TidemarkError } from '../base/errors.ts'
+import { codeOf, TidemarkError } from '../base/errors.ts'
 import { partitionOf } from '../base/murmur.ts'
+import { isRecord, needText, refuse, refuseUnknown, shown } from '../base/options.ts'
 import { plausibleTime } from '../base/time.ts'
-import type { AnyContract, Context, Contract, Translated } from '../contract/contract.ts'
+import { type AnyContract, type Context, type Contract, checkedContext, checkedContract, type Translated } from '../contract/contract.ts'
 import { type Log, type Positions, partitionName, type Writer } from '../ports/log.ts'
 import { encodeValue } from './encode.ts'
 import { Envelope, envelopeBytes } from './envelope.ts'
@@ -47,13 +48,25 @@ export interface PublisherOptions {
   readonly within?: Transaction
 }
 
+const OPTIONS: readonly (keyof PublisherOptions)[] = ['as', 'log', 'within']
+const TEXTS = ['id', 'correlationId', 'causationId'] as const
+const ABOUT: readonly (keyof About)[] = ['at', 'sequence', ...TEXTS, 'raw']
+
 /**
- * @throws TidemarkError FACT_FOREIGN when the context does not own the contract
+ * @throws TidemarkError FACT_FOREIGN when the context does not own the contract, OPTION_INVALID
  * @example
  * const events = publisher(orderLifecycle, { as: orders, log: app.access })
  * await events.publish(orderLifecycle.make.OrderPlaced('o-1', { lines: [] }))
  */
 export function publisher<K, V>(contract: Contract<string, K, V>, options: PublisherOptions): Publisher<K, V> {
+  checkedContract(contract, 'what publisher() is given')
+  const of = `the publisher of "${contract.name}"`
+  refuseUnknown(options, OPTIONS, of)
+  checkedContext(options.as, `as, of ${of},`)
+  checkAccess(options.log, `log, of ${of},`)
+  const { within } = options
+  if (within !== undefined && !(isRecord(within) && typeof within.commit === 'function'))
+    refuse(within, `within, of ${of},`, 'a transaction', 'Make one: new Transaction(app.access, "feed-orders").')
   if (options.as.name !== contract.owner.name) {
     throw new TidemarkError('FACT_FOREIGN', `context "${options.as.name}" does not own contract "${contract.name}"`, {
       detail: `Its owner is "${contract.owner.name}".`,
@@ -61,6 +74,13 @@ export function publisher<K, V>(contract: Contract<string, K, V>, options: Publi
     })
   }
   return new ContractPublisher(contract as unknown as AnyContract, options) as Publisher<K, V>
+}
+
+/** @throws TidemarkError OPTION_INVALID for what nothing can be published through */
+function checkAccess(given: unknown, what: string): void {
+  const parts = isRecord(given) ? [given.log, given.serdes, given.codecs, given.clock, given.random] : []
+  if (parts.length === 0 || !parts.every(isRecord))
+    refuse(given, what, 'access to a log', 'Give app.access of a started application, or await run.access() of a harness.')
 }
 
 class ContractPublisher implements Publisher<unknown, { readonly type: string }> {
@@ -91,6 +111,7 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
 
   async #publish(fact: Translated<unknown, { readonly type: string }>, about: About): Promise<void> {
     const contract = this.#contract
+    checkFact(contract, fact, about)
     this.#flavour ??= this.#open()
     const flavour = await this.#flavour
     if (!Object.hasOwn(contract.events, fact.value.type)) {
@@ -98,12 +119,11 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
         hint: `It has ${Object.keys(contract.events).join(', ')}.`,
       })
     }
-    const key = flavour.key.encode(fact.key)
-    const value = about.raw === undefined ? encodeValue(flavour.value, fact.value) : Buffer.from(about.raw)
+    const [key, value] = this.#encoded(flavour, fact, about)
     const now = this.#access.clock.now()
     const at = about.at ?? now
     if (!plausibleTime(at))
-      throw new TidemarkError('OPTION_INVALID', `a fact of "${contract.name}" cannot be of time ${at}`, {
+      throw new TidemarkError('OPTION_INVALID', `a fact of "${contract.name}" cannot be of time ${shown(at)}`, {
         hint: 'at is milliseconds since 1970, such as 1735689600000.',
       })
     const sequence = about.raw === undefined ? await this.#sequence(key, about.sequence) : about.sequence
@@ -128,6 +148,25 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
     if (this.#alone) await this.#transaction.commit()
   }
 
+  /** @throws TidemarkError KEY_INVALID, VALUE_INVALID; which event it is, and of which key */
+  #encoded(flavour: Flavour, fact: Translated<unknown, { readonly type: string }>, { raw }: About): [key: Buffer, value: Buffer] {
+    const event = `event "${fact.value.type}" of contract "${this.#contract.name}"`
+    try {
+      const key = flavour.key.encode(fact.key)
+      return [key, raw === undefined ? encodeValue(flavour.value, fact.value) : Buffer.from(raw)]
+    } catch (cause) {
+      const code = codeOf(cause)
+      if (code !== 'KEY_INVALID' && code !== 'VALUE_INVALID') throw cause
+      const { message, detail, hint } = cause as TidemarkError
+      if (code === 'KEY_INVALID') throw new TidemarkError(code, `${event} cannot be published: ${message}`, { detail, hint, cause })
+      throw new TidemarkError(code, `${event} cannot be published: ${message}`, {
+        detail: `${detail ?? ''} Its key is ${shown(fact.key)}.`.trimStart(),
+        hint: 'Give its fields as the schema has them. Nothing of it was sent, and it has taken no number.',
+        cause,
+      })
+    }
+  }
+
   async #open(): Promise<Flavour> {
     const { topic, partitions, exchange, retentionMs, key, events } = this.#contract
     const cleanup = exchange === 'state' ? 'compact' : 'delete'
@@ -149,7 +188,7 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
     if (this.#sequences.failures !== this.#transaction.failures) this.#sequences = new Numbers(this.#transaction.failures)
     if (given !== undefined) {
       if (Number.isSafeInteger(given) && given >= 1) return given
-      throw new TidemarkError('OPTION_INVALID', `a fact of "${this.#contract.name}" cannot have number ${given}`, {
+      throw new TidemarkError('OPTION_INVALID', `a fact of "${this.#contract.name}" cannot have number ${shown(given)}`, {
         hint: 'Numbers are whole, from 1.',
       })
     }
@@ -169,6 +208,18 @@ class ContractPublisher implements Publisher<unknown, { readonly type: string }>
     await this.#tail
     if (this.#alone) await this.#transaction.close()
   }
+}
+
+/** @throws TidemarkError OPTION_INVALID for what is no fact, and for words about it that say nothing */
+function checkFact({ name, events }: AnyContract, fact: unknown, about: About): void {
+  if (!isRecord(fact) || !isRecord(fact.value) || !('key' in fact))
+    refuse(fact, `what is published to "${name}"`, 'a fact', `Make one with the contract: make.${Object.keys(events)[0]}(key, { ... }).`)
+  refuseUnknown(about, ABOUT, `what is said about a fact of "${name}"`)
+  for (const word of TEXTS)
+    if (about[word] !== undefined)
+      needText(about[word], `${word} of a fact of "${name}"`, 'Ids are texts, at best such as nobody else gives.')
+  if (about.raw !== undefined && !((about.raw as unknown) instanceof Uint8Array))
+    refuse(about.raw, `raw, of a fact of "${name}",`, 'a Uint8Array', 'It is sent in place of the encoded value.')
 }
 
 /** The greatest number of each key. */
@@ -243,8 +294,13 @@ export class Transaction {
   readonly #id: string
   #writer: Promise<Writer> | undefined
 
-  /** @param id names the author for good: a second one under the same id fences the first. It must not begin with an application's name. */
+  /**
+   * @param id names the author for good: a second one under the same id fences the first. It must not begin with an application's name.
+   * @throws TidemarkError OPTION_INVALID
+   */
   constructor(access: Access, id: string) {
+    checkAccess(access, 'what a Transaction is given')
+    needText(id, 'the name of a transaction', 'Name its author for good: new Transaction(app.access, "feed-orders").')
     this.#access = access
     this.#id = id
     this.outbox = new Outbox(access.codecs)

@@ -5,7 +5,7 @@
  * published.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { asAgreed, compareLocks, lockOf, type PlanLock, refuseContradiction } from '../plan/lock.ts'
+import { asAgreed, compareLocks, lockOf, type PlanLock, planChanged, refuseContradiction } from '../plan/lock.ts'
 import { changelogTopic, groupOf, rebuilderId, rebuildersOf, rebuildGroup, writersOf } from '../plan/naming.ts'
 import type { PlanFacts, StagePlan } from '../plan/plan.ts'
 import { planOf } from '../plan/planner.ts'
@@ -96,7 +96,7 @@ async function rebuild(
   }
   const plan = planOf(graph, facts)
   refuseContradiction(lock, lockOf(plan))
-  if (decisions.plan !== undefined) refuseOtherChanges(asAgreed(decisions.plan, lock), lockOf(plan), stage)
+  if (decisions.plan !== undefined) refuseOtherChanges({ recorded: decisions.plan, lock }, lockOf(plan), stage)
   const stages = await Stages.make(plan, facts, world, DEFAULT_OPTIONS, rebuildGroup(graph.name, stage.name, generation))
 
   const writer = await world.log.writer(rebuilderId(graph.name, stage.name))
@@ -154,15 +154,17 @@ function stageOf(graph: Graph, projection: string, facts: PlanFacts): StagePlan 
 }
 
 /** State of other stages must be what the plan says: only this one is being made again. */
-function refuseOtherChanges(before: PlanLock, after: PlanLock, stage: StagePlan): void {
+function refuseOtherChanges(
+  { recorded, lock }: { readonly recorded: PlanLock; readonly lock: PlanLock | undefined },
+  after: PlanLock,
+  stage: StagePlan,
+): void {
+  const before = asAgreed(recorded, lock)
   const own = new Set(Object.entries(before.stores).flatMap(([name, store]) => (store.stage === stage.name ? [name] : [])))
   const others = { ...before, stores: Object.fromEntries(Object.entries(before.stores).filter(([name]) => !own.has(name))) }
-  const harmful = compareLocks(others, after).filter(({ effect }) => effect !== 'safe')
-  if (harmful.length === 0) return
-  throw new TidemarkError('PLAN_CHANGED', 'more has changed than the projection that is to be rebuilt', {
-    detail: harmful.map(({ what }) => `- ${what}`).join('\n'),
-    hint: (harmful[0] as { then: string }).then,
-  })
+  const [worst, ...more] = compareLocks(others, after).filter(({ effect }) => effect !== 'safe')
+  if (worst !== undefined)
+    throw planChanged('more has changed than the projection that is to be rebuilt', [worst, ...more], { recorded, lock })
 }
 
 /** The first generation that nothing was ever written under: what an interrupted replay left is never built upon. */

@@ -8,9 +8,13 @@
  *   GET /views/<view>/<key>        one row and how fresh it is; 404 where there is none, 503 while that cannot be told
  *                                  ?decide=<name>: 200 when the read may carry that decision, 409 with the reason when not
  *   GET /health/live, /health/ready
+ *
+ * A word of a query that says nothing, or is said twice, is refused with 400: whoever asks for ?prefx= would take all rows for some. Health is asked by
+ * whatever looks after processes, and answers whatever is behind the question mark.
  */
 import { type Context, Hono } from 'hono'
 import { codeOf, type ErrorCode, messageOf, TidemarkError } from '../base/errors.ts'
+import { meantOf } from '../base/options.ts'
 import type { Freshness } from '../contract/window.ts'
 import type { Answer, Decided, View } from '../runtime/view.ts'
 import { answer, guard, refusal } from './guard.ts'
@@ -35,7 +39,10 @@ export function routesOf(app: Served, port: () => number): Hono {
   const routes = new Hono()
   routes.use('*', guard(port))
   routes.get('/', () => answer(200, indexOf(app)))
-  routes.get('/views', () => answer(200, { views: app.views }))
+  routes.get('/views', (context) => {
+    checkQuery(context, 'the list of views', [])
+    return answer(200, { views: app.views })
+  })
   routes.get('/views/:view', (context) => page(app.view(nameOf(context)), context))
   routes.get('/views/:view/:key{.+}', (context) => row(app.view(nameOf(context)), context))
   routes.get('/health/live', () => live(app))
@@ -61,6 +68,7 @@ function indexOf(app: Served): unknown {
 }
 
 async function page(view: AnyView, context: Context): Promise<Response> {
+  checkQuery(context, `a page of "${view.name}"`, ['prefix', 'after', 'limit'])
   const limit = limitOf(context.req.query('limit'))
   const prefix = context.req.query('prefix')
   const after = context.req.query('after')
@@ -73,6 +81,7 @@ async function page(view: AnyView, context: Context): Promise<Response> {
 }
 
 async function row(view: AnyView, context: Context): Promise<Response> {
+  checkQuery(context, `a row of "${view.name}"`, ['decide'], ' A "?" within a key is %3F.')
   const key = view.keyOf(keyTextOf(context))
   const decision = context.req.query('decide')
   if (decision !== undefined) return decided(view, key, decision)
@@ -142,6 +151,22 @@ function keyTextOf(context: Context): string {
       hint: 'Encode its UTF-8 bytes: "|" is %7C, a space is %20, "%" is %25.',
       cause,
     })
+  }
+}
+
+/**
+ * @param of what is asked for
+ * @param more what else the hint says
+ * @throws TidemarkError OPTION_INVALID
+ */
+function checkQuery(context: Context, of: string, known: readonly string[], more = ''): void {
+  for (const [word, values] of Object.entries(context.req.queries())) {
+    if (!known.includes(word))
+      throw new TidemarkError('OPTION_INVALID', `${of} has no query word "${word}"`, {
+        hint: known.length === 0 ? 'It has none: leave out what is behind the question mark.' : `${meantOf(word, known, 'It has')}${more}`,
+      })
+    if (values.length > 1)
+      throw new TidemarkError('OPTION_INVALID', `the query says "${word}" ${values.length} times`, { hint: 'Say it once.' })
   }
 }
 

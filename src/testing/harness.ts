@@ -4,15 +4,17 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { partitionOf } from '../base/murmur.ts'
+import { isRecord, refuse, refuseUnknown, shown } from '../base/options.ts'
 import type { Duration } from '../base/time.ts'
-import type { AnyContract, Contract, Translated } from '../contract/contract.ts'
+import { type AnyContract, type Contract, checkedContract, type Translated } from '../contract/contract.ts'
 import { type Key, keyCodec } from '../contract/key.ts'
-import type { Schema } from '../contract/schema.ts'
+import { checkedSchema, type Schema } from '../contract/schema.ts'
 import { avroSerdes } from '../drivers/avro/index.ts'
 import { nativeCodecs } from '../drivers/codecs/index.ts'
 import { type EmbeddedLog, openEmbeddedLog } from '../drivers/embedded/index.ts'
 import { memoryState } from '../drivers/memory/index.ts'
 import { memorySchemas } from '../drivers/schemas/index.ts'
+import { checkTopology } from '../operators/given.ts'
 import type { Topology, ViewOf } from '../operators/stream.ts'
 import { deadTopic } from '../plan/naming.ts'
 import { partitionName } from '../ports/log.ts'
@@ -25,7 +27,7 @@ import { type About, publisher } from '../runtime/publisher.ts'
 import { type Replayed, type ReplayOptions, replay } from '../runtime/replay.ts'
 import { type Verified, verify } from '../runtime/verify.ts'
 import type { View } from '../runtime/view.ts'
-import type { World } from '../runtime/world.ts'
+import { DEFAULT_OPTIONS, type World } from '../runtime/world.ts'
 import { type ManualClock, manualClock } from './clock.ts'
 import { simulatedDisk } from './disk.ts'
 import { seededRandom } from './random.ts'
@@ -109,6 +111,11 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Publishes facts of a contract, in order, and waits until they are processed. Crash sentinels among them take effect in their place. */
   async feed<K, V>(contract: Contract<string, K, V>, items: readonly Item<K, V>[]): Promise<void> {
+    checkedContract(contract, 'what feed() is given first')
+    if (!Array.isArray(items)) refuse(items, `what "${contract.name}" is fed`, 'a list of facts', 'Write feed(contract, [fact, another]).')
+    for (const item of items as readonly unknown[])
+      if (!isRecord(item))
+        refuse(item, `what "${contract.name}" is fed`, 'a fact or a crash', `Crashes are CRASH.${Object.keys(CRASH).join(', CRASH.')}.`)
     let batch: (Translated<K, V> & About)[] = []
     for (const item of items) {
       if (!('crash' in item)) {
@@ -138,6 +145,8 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Puts records on a topic as they are, and waits until they are processed; with a crash sentinel, until that has taken effect. */
   async send(topic: string, records: readonly RawRecord[], crash?: Crash): Promise<void> {
+    if (!Array.isArray(records)) refuse(records, `what is sent to "${topic}"`, 'a list of records', 'Write send(topic, [{ key, value }]).')
+    for (const record of records) refuseUnknown(record, RAW, `a record for "${topic}"`)
     const { world, failpoints, app } = await this.#running()
     const [described] = await world.log.describe([topic])
     if (described === undefined) {
@@ -169,6 +178,7 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Encodes a value as a stream's schema writes it. */
   async encode<V>(schema: Schema<V>, value: V): Promise<Buffer> {
+    checkedSchema(schema, 'what a value is encoded by')
     const { world } = await this.#running()
     const codec = await world.serdes.values(schema.name, { readers: new Map([['', schema.avro]]), tagged: false, fields: undefined })
     return Buffer.from(encodeValue(codec, value))
@@ -181,6 +191,8 @@ export class Harness<P extends readonly unknown[]> {
     records: readonly (readonly [key: string, value: V | null, at?: number])[],
     crash?: Crash,
   ): Promise<void> {
+    checkedSchema(schema, `what "${topic}" is put by`)
+    if (!Array.isArray(records)) refuse(records, `what is put to "${topic}"`, 'a list', 'Write put(topic, schema, [[key, value]]).')
     const raw: RawRecord[] = []
     for (const [key, value, at] of records) {
       raw.push({ key, value: value === null ? null : await this.encode(schema, value), ...(at === undefined ? {} : { at }) })
@@ -337,11 +349,13 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Rebuilds a projection beside the live one, which is stopped meanwhile. */
   async replay(projection: Views<P>['name'], options: ReplayOptions = {}): Promise<Replayed> {
+    refuseUnknown(options, ['switch', 'signal', 'lock', 'shared', 'onProgress'] satisfies (keyof ReplayOptions)[], 'replay()')
     return this.offline((world) => replay(this.#topology.graph, projection, world, options))
   }
 
   /** Reads and checks everything, while nothing runs. */
   async verify(options: { readonly repair?: boolean } = {}): Promise<Verified> {
+    refuseUnknown(options, ['repair'], 'verify()')
     return this.offline((world) => verify(this.#topology.graph, world, options))
   }
 
@@ -451,12 +465,23 @@ interface Process {
   readonly kill: () => void
 }
 
+const RAW: readonly (keyof RawRecord)[] = ['key', 'value', 'at', 'headers', 'partition']
+const OPTIONS: readonly string[] = ['seed', 'schemas', 'after', ...Object.keys(DEFAULT_OPTIONS), 'lock', 'protocol']
+
 /**
+ * @throws TidemarkError OPTION_INVALID
  * @example
  * const run = harness(retail)
  * await run.feed(orderLifecycle, [placed('o-1'), CRASH.afterAppend, placed('o-2')])
  * expect(await run.rows('allocatable-stock')).toEqual({ ... })
  */
 export function harness<P extends readonly unknown[]>(topology: Topology<P>, options: HarnessOptions = {}): Harness<P> {
+  checkTopology(topology, 'what harness() is given')
+  refuseUnknown(options, OPTIONS, 'harness()')
+  const { seed, after } = options
+  if (seed !== undefined && !Number.isSafeInteger(seed))
+    throw new TidemarkError('OPTION_INVALID', `seed of harness() is ${shown(seed)}`, { hint: 'It is a whole number, such as 7.' })
+  if (after !== undefined && ![after, after?.clock, after?.disk, after?.state, after?.schemas].every(isRecord))
+    refuse(after, 'after of harness()', 'a harness', 'Give the harness whose program ran before: harness(shop, { after: first }).')
   return new Harness(topology, options)
 }

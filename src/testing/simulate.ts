@@ -28,7 +28,7 @@ import { KafkaGround } from './simulation/kafka.ts'
 import { type Death, Mishaps } from './simulation/mishaps.ts'
 import type { Oracle } from './simulation/oracle.ts'
 import { Owner, Scheduler, virtualClock } from './simulation/scheduler.ts'
-import { NEVER_ON_KAFKA, type Settings, settingsOf } from './simulation/settings.ts'
+import { checkedOptions, NEVER_ON_KAFKA, type Settings, settingsOf } from './simulation/settings.ts'
 import { described } from './simulation/telling.ts'
 import { type Sight, Watch } from './simulation/watch.ts'
 import { type Bug, World } from './simulation/world.ts'
@@ -89,7 +89,7 @@ const VIOLATIONS_MAX = 5
  * expect(violations).toEqual([])
  */
 export async function simulate(topology: Topology, options: SimulateOptions): Promise<Simulated> {
-  const mend = options.bug?.patch?.()
+  const mend = checkedOptions(topology, options).bug?.patch?.()
   try {
     return await new Simulation(topology, options).run()
   } finally {

@@ -3,7 +3,7 @@
  * frozen `Graph`. Operators add nodes through `Draft.add`; users meet the fluent face in `operators/stream.ts`.
  */
 import { TidemarkError } from '../base/errors.ts'
-import { refuseUnknown } from '../base/options.ts'
+import { meantOf, refuseUnknown, shown } from '../base/options.ts'
 import { checkedName } from '../contract/contract.ts'
 import type { From, Graph, Node, OnError, Shape } from './node.ts'
 
@@ -73,6 +73,10 @@ export class Draft {
       })
     }
     refuseUnknown(options, ['onError', ...(OPTIONS[node.operator] ?? [])], `step "${step}"`)
+    if ('partitions' in node && node.partitions !== undefined && !(Number.isSafeInteger(node.partitions) && node.partitions >= 1))
+      throw new TidemarkError('OPTION_INVALID', `step "${step}" has ${shown(node.partitions)} partitions`, {
+        hint: 'A topic has 1 partition or more.',
+      })
     const onError = checkedOnError(options.onError ?? this.#onError, step)
     const frozen = Object.freeze({ ...node, id: step, onError, reads: node.reads, passes: node.passes ?? false }) as Node
     this.#nodes.push(frozen)
@@ -84,16 +88,20 @@ export class Draft {
   }
 }
 
+const FAILURES: readonly string[] = ['dead-letter', 'park', 'halt']
+
 function checkedOnError(onError: OnError, step: string): Node['onError'] {
   if (typeof onError !== 'string') refuseUnknown(onError, ['retry', 'then'], `onError of step "${step}"`)
   const { retry, then } = typeof onError === 'string' ? { retry: 0, then: onError } : onError
-  if (!['dead-letter', 'park', 'halt'].includes(then)) {
-    throw new TidemarkError('OPTION_INVALID', `onError of step "${step}" is "${then}"`, {
-      hint: 'It is "dead-letter", "park" or "halt".',
+  if (!FAILURES.includes(then)) {
+    throw new TidemarkError('OPTION_INVALID', `onError of step "${step}" is ${shown(then)}`, {
+      hint: meantOf(then, FAILURES, 'It is one of'),
     })
   }
   if (!Number.isInteger(retry) || retry < 0 || retry > 100) {
-    throw new TidemarkError('OPTION_INVALID', `step "${step}" would retry ${retry} times`, { hint: 'Retry 0 to 100 times.' })
+    throw new TidemarkError('OPTION_INVALID', `step "${step}" would retry ${shown(retry)} times`, {
+      hint: `Retry 0 to 100 times: onError: { retry: 3, then: 'halt' }.`,
+    })
   }
   return Object.freeze({ retry, then })
 }

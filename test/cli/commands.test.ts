@@ -1,6 +1,7 @@
 /** The commands that end at once: what they print, and what their exit codes mean. */
-import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { type Ended, inProcess, lastLine, ROOT, SHOP, temporary } from './tidemark.ts'
 
@@ -81,6 +82,23 @@ describe('acl', () => {
 })
 
 describe('the feed of the shop that is shipped', () => {
+  test('is refused for its input before anything is made: no folder is left behind', async () => {
+    const home = temporary()
+    const dir = join(home, 'made', 'never')
+    writeFileSync(join(home, 'other.csv'), 'a,b,c\n1,2,3\n')
+    writeFileSync(join(home, 'half.csv.gz'), gzipSync('InvoiceNo,StockCode\n').subarray(0, 20))
+    for (const [words, code] of [
+      [['--csv', join(home, 'nothing.csv')], 78],
+      [['--csv', join(home, 'other.csv')], 78],
+      [['--csv', join(home, 'half.csv.gz')], 78],
+      [['--csv', home], 78],
+      [['--seed', 'abc'], 64],
+    ] as const) {
+      const refused = await tidemark('dev', 'topologies/retail', '--dir', dir, '--once', ...words)
+      expect([refused.code, existsSync(join(home, 'made'))], refused.err).toEqual([code, false])
+    }
+  })
+
   test.each([
     [['--seed', 'abc'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
     [['--seed', '1.5'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
@@ -149,6 +167,30 @@ describe('plan', () => {
     await tidemark('plan', folder, '--write')
     expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ stores: { 'wanted-by-sku': { was: 'demand-by-sku' } } })
   })
+
+  test('tells the former names that a lock has, because it cannot know whether anything was called so, and refuses those that cannot be', async () => {
+    const folder = copyOf('renamed.ts')
+    await tidemark('plan', folder, '--write')
+    const file = join(folder, 'shop.plan.json')
+    const written = readFileSync(file, 'utf8')
+    const under = (was: string): void => {
+      const lock = JSON.parse(written) as { stores: Record<string, object> }
+      Object.assign(lock.stores['wanted-by-sku'] as object, { was })
+      writeFileSync(file, JSON.stringify(lock))
+    }
+    expect((await tidemark('plan', folder, '--check')).out).not.toContain('was called')
+    under('demand-bi-sku')
+    const told = 'store "wanted-by-sku" keeps the state of what was called "demand-bi-sku"'
+    expect(await tidemark('plan', folder, '--check')).toMatchObject({ code: 0, out: expect.stringContaining(`${told}\n`) })
+    expect(JSON.parse((await tidemark('plan', folder, '--check', '--format', 'json')).out)).toEqual({ changes: [], formerly: [told] })
+    expect((await tidemark('check', folder, '--schemas', 'none')).out).toContain(`lock: ${told}\n`)
+    under('orders-once')
+    expect((await tidemark('plan', folder, '--check')).out).toContain(
+      '"orders-once" is another store now, which begins empty where that has run',
+    )
+    under('wanted-by-sku')
+    expect(await tidemark('plan', folder, '--check')).toMatchObject({ code: 1, err: expect.stringContaining('which is its own name') })
+  })
 })
 
 describe('state that a plan has no use for any more', () => {
@@ -189,6 +231,28 @@ describe('state that a plan has no use for any more', () => {
       [['--write', '--give-up', ','], 'It is one name or several'],
     ] as const)
       expect(await tidemark('plan', folder, ...args)).toMatchObject({ code: 64, err: expect.stringContaining(said) })
+  })
+
+  test('is given up by a name that the lock knows, and another is refused with the one that was meant', async () => {
+    const folder = await renamedShop()
+    const before = readFileSync(join(folder, 'shop.plan.json'), 'utf8')
+    for (const entry of ['demand/demand-bi-sku', 'demand-by-sku', 'stage/store'])
+      expect(await tidemark('plan', folder, '--write', '--give-up', `demand/demand-by-sku,${entry}`)).toMatchObject({
+        code: 64,
+        err: expect.stringContaining(`the lock has no "${entry}" that could be given up\nWhat may be given up is demand/demand-by-sku.\n`),
+      })
+    const near = await tidemark('plan', folder, '--write', '--give-up', 'demand/demand-bi-sku')
+    expect(near.err).toContain('Did you mean "demand/demand-by-sku"?')
+    expect(readFileSync(join(folder, 'shop.plan.json'), 'utf8')).toBe(before)
+    expect((await tidemark('plan', folder, '--write', '--give-up', 'demand/demand-by-sku')).code).toBe(0)
+    // What it gives up already may be said again.
+    expect((await tidemark('plan', folder, '--write', '--give-up', 'demand/demand-by-sku')).code).toBe(0)
+    expect((await tidemark('plan', folder, '--write', '--give-up', 'demand/other')).err).toContain(
+      'The plan has a use for all state that the lock knows.',
+    )
+    // Without a lock there is nothing to look in, and that is said.
+    const fresh = await tidemark('plan', copyOf('renamed.ts'), '--write', '--give-up', 'demand/demand-by-sku')
+    expect(fresh).toMatchObject({ code: 0, out: expect.stringContaining('no lock was there to look up what is given up') })
   })
 
   test('stops a start until the lock gives it up, and then what is left begins anew', async () => {

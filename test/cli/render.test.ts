@@ -1,8 +1,8 @@
 /** How things look: widths, numbers, and the live display as pictures and lines. */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { nearest } from '../../src/base/nearest.ts'
 import { picture, plainLine, type Sample, Screen } from '../../src/cli/live.ts'
-import { nearest } from '../../src/cli/nearest.ts'
 import { bar, COLORS, clipped, clockTime, grouped, PLAIN, paint, table, widthOf, wrapped } from '../../src/cli/render.ts'
 import type { Output } from '../../src/cli/shell.ts'
 

@@ -1,6 +1,6 @@
 /** Contracts are values that both sides import: what they hold, and what they are refused for. */
 import { describe, expect, expectTypeOf, test } from 'vitest'
-import { compound, context, contract, type EventOf, schema, text, topology } from '#tidemark'
+import { avroKey, compound, context, contract, type EventOf, schema, text, topology } from '#tidemark'
 import { harness } from '#tidemark/testing'
 import { planOf } from '../../src/plan/planner.ts'
 import { crm, EmailOptIn, EmailOptOut, preferences } from '../fixtures/crm.ts'
@@ -55,7 +55,7 @@ describe('a contract', () => {
       [{ envelope: 'none' }, 'envelope of contract "x" is "none", where options are meant'],
     ] as const)
       expect(make(more)).toThrow(
-        expect.objectContaining({ code: 'OPTION_INVALID', message: said, hint: expect.stringMatching(/^It has \w+/) }),
+        expect.objectContaining({ code: 'OPTION_INVALID', message: said, hint: expect.stringMatching(/It has \w+/) }),
       )
     expect(() => context('shop', { owner: 'us', team: 'us' } as { owner: string })).toThrow(
       expect.objectContaining({ code: 'OPTION_INVALID', message: 'context "shop" has no option "team"' }),
@@ -182,6 +182,63 @@ test('ids that are forgotten before their records are warned of: a replay of the
 })
 
 test('a key of parts has each part once', () => {
-  expect(() => compound()).toThrow(TypeError)
-  expect(() => compound('a', 'a')).toThrow(TypeError)
+  for (const parts of [[], ['a', 'a'], [['a', 'b']], [5]] as never[][])
+    expect(() => compound(...parts)).toThrow(
+      expect.objectContaining({ code: 'OPTION_INVALID', hint: 'Name each part once, such as compound("sku", "region").' }),
+    )
+})
+
+test.each<[what: string, more: object, said: string]>([
+  ['the name of a key', { key: 'text' }, 'key of contract "x" is "text", where a key is meant'],
+  ['a function in the place of a key', { key: compound }, 'key of contract "x" is a function (compound), where a key is meant'],
+  ['the name of a context', { owner: 'crm' }, 'owner of contract "x" is "crm", where a context is meant'],
+  ['no meaning', { meaning: undefined }, 'meaning of contract "x" is undefined, where a text is meant'],
+  ['a list of events', { events: [EmailOptIn] }, 'events of contract "x" is a list, where an object is meant'],
+  ['no events at all', { events: undefined }, 'events of contract "x" is undefined, where an object is meant'],
+  [
+    'the name of a schema',
+    { events: { EmailOptIn: 'EmailOptIn' } },
+    'event "EmailOptIn" of contract "x" is "EmailOptIn", where a schema is meant',
+  ],
+  [
+    'an Avro record that is no schema yet',
+    { events: { EmailOptIn: EmailOptIn.avro } },
+    'event "EmailOptIn" of contract "x" is an object (of the name "EmailOptIn"), where a schema is meant',
+  ],
+  [
+    'the name of a field in the envelope',
+    { envelope: { id: 'id' } },
+    'id, in the envelope of contract "x", is "id", where a function is meant',
+  ],
+  ['one source that is no list', { sources: '/crm' }, 'sources of contract "x" is "/crm", where a list of texts is meant'],
+  ['reasons that are none', { reasons: 'late' }, 'reasons of contract "x" is "late", where an object is meant'],
+  [
+    'reasons without codes',
+    { reasons: { EmailOptOut: { field: 'reason' } } },
+    'codes of the reasons of "EmailOptOut" is undefined, where a list of texts is meant',
+  ],
+  ['a version in words', { version: { major: 1 } }, 'contract "x" has version {"major":1}'],
+  ['an exchange that is an object', { exchange: { kind: 'state' } }, 'contract "x" exchanges {"kind":"state"}'],
+  ['a cleanup that is none', { cleanup: 'compat' }, 'contract "x" has cleanup "compat"'],
+])('a program without the compiler is told what a contract is given wrong, and what is meant: %s', (_what, more, message) => {
+  expect(make(more)).toThrow(
+    expect.objectContaining({
+      name: 'TidemarkError',
+      code: expect.stringMatching(/^(OPTION|CONTRACT)_INVALID$/),
+      message,
+      hint: expect.any(String),
+    }),
+  )
+})
+
+test('a context has an owner in words, and the key of a record is made from its schema', () => {
+  expect(() => context('shop', { owner: crm } as never)).toThrow(
+    expect.objectContaining({
+      code: 'OPTION_INVALID',
+      message: 'owner of context "shop" is {"name":"crm","owner":"customer-care"}, where a text is meant',
+    }),
+  )
+  expect(() => avroKey('EmailOptIn' as never)).toThrow(
+    expect.objectContaining({ code: 'OPTION_INVALID', message: 'what avroKey() is given is "EmailOptIn", where a schema is meant' }),
+  )
 })

@@ -59,6 +59,19 @@ describe('a lock', () => {
       (copy) => void Object.assign(copy.stores as object, { 'wanted-by-sku': { was: 'demand-by-sku' } }),
       'Store "wanted-by-sku" has no "id".',
     ],
+    [
+      'a store that was called as it is',
+      (copy) => void Object.assign(copy.stores?.['orders-once'] as object, { was: 'orders-once' }),
+      'Store "orders-once" has "was" "orders-once", which is its own name.',
+    ],
+    [
+      'two stores that were called the same',
+      (copy) =>
+        Object.keys(copy.stores as object)
+          .slice(0, 2)
+          .forEach((name) => void Object.assign(copy.stores?.[name] as object, { was: 'old-name' })),
+      'both have "was" "old-name", and only one can keep its state.',
+    ],
     ['a store that is a text', (copy) => void Object.assign(copy.stores as object, { more: 'none' }), 'Store "more" is not an object.'],
     [
       'a number that is none',

@@ -79,6 +79,90 @@ describe('a publisher', () => {
     await run.close()
   })
 
+  test.each<[what: string, given: (log: object) => unknown[], message: string]>([
+    [
+      'a contract by its name',
+      (log) => ['contact-preferences', { as: crm, log }],
+      'what publisher() is given is "contact-preferences", where a contract is meant',
+    ],
+    ['no options', () => [preferences], 'the publisher of "contact-preferences" is undefined, where options are meant'],
+    [
+      'a context by its name',
+      (log) => [preferences, { as: 'crm', log }],
+      'as, of the publisher of "contact-preferences", is "crm", where a context is meant',
+    ],
+    [
+      'no log',
+      () => [preferences, { as: crm }],
+      'log, of the publisher of "contact-preferences", is undefined, where access to a log is meant',
+    ],
+    [
+      'a log of another kind',
+      () => [preferences, { as: crm, log: 'kafka' }],
+      'log, of the publisher of "contact-preferences", is "kafka", where access to a log is meant',
+    ],
+    [
+      'a transaction by its name',
+      (log) => [preferences, { as: crm, log, within: 'feed-1' }],
+      'within, of the publisher of "contact-preferences", is "feed-1", where a transaction is meant',
+    ],
+  ])('is told what it is given wrong: %s', async (_what, given, message) => {
+    const run = harness(following)
+    const args = given(await run.access()) as Parameters<typeof publisher>
+    expect(() => publisher(...args)).toThrow(
+      expect.objectContaining({ name: 'TidemarkError', code: 'OPTION_INVALID', message, hint: expect.stringMatching(/\.$/) }),
+    )
+    await run.close()
+  })
+
+  test('refuses an option that it does not know with the one that was meant, also about a fact', async () => {
+    const run = harness(following)
+    const log = await run.access()
+    expect(() => publisher(preferences, { as: crm, log, witin: 'x' } as never)).toThrow(
+      expect.objectContaining({
+        message: 'the publisher of "contact-preferences" has no option "witin"',
+        hint: 'Did you mean "within"? It has as, log, within.',
+      }),
+    )
+    expect(() => new Transaction(undefined as never, 'feed-1')).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
+    expect(() => new Transaction(log, 5 as never)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
+    const events = publisher(preferences, { as: crm, log })
+    const fact = preferences.make.EmailOptIn('c', { version: 1, theme: 'dark' })
+    for (const [given, about, message] of [
+      [fact, { sequnce: 2 }, 'what is said about a fact of "contact-preferences" has no option "sequnce"'],
+      [fact, { id: 5 }, 'id of a fact of "contact-preferences" is 5, where a text is meant'],
+      [fact, { raw: 'bytes' }, 'raw, of a fact of "contact-preferences", is "bytes", where a Uint8Array is meant'],
+      [fact, { at: '2025' }, 'a fact of "contact-preferences" cannot be of time "2025"'],
+      [undefined, {}, 'what is published to "contact-preferences" is undefined, where a fact is meant'],
+      [
+        fact.value,
+        {},
+        'what is published to "contact-preferences" is {"version":1,"theme":"dark","type":"EmailOptIn"}, where a fact is meant',
+      ],
+    ] as const)
+      await expect(events.publish(given as never, about as never), message).rejects.toMatchObject({ code: 'OPTION_INVALID', message })
+    await events.close()
+    await run.close()
+  })
+
+  test('says of a value or a key that does not fit which event of which contract it is, and under which key', async () => {
+    const run = harness(following)
+    const events = publisher(preferences, { as: crm, log: await run.access() })
+    await expect(events.publish({ key: 'c-7', value: { type: 'EmailOptIn', version: 'one', theme: 'x' } } as never)).rejects.toMatchObject({
+      code: 'VALUE_INVALID',
+      message: 'event "EmailOptIn" of contract "contact-preferences" cannot be published: a value does not fit its schema (crm.EmailOptIn)',
+      detail: expect.stringMatching(/^Field "version" .*\. Its key is "c-7"\.$/) as string,
+      hint: expect.any(String) as string,
+    })
+    await expect(events.publish({ key: 7, value: { type: 'EmailOptIn', version: 1, theme: 'x' } } as never)).rejects.toMatchObject({
+      code: 'KEY_INVALID',
+      message: 'event "EmailOptIn" of contract "contact-preferences" cannot be published: a text key must be a string, not number',
+      hint: expect.any(String) as string,
+    })
+    await events.close()
+    await run.close()
+  })
+
   /** A log whose writers fail as told: `refuse` before the commit, `doubt` behind it, when nobody knows. */
   const unreliable = (log: Log, plan: ('refuse' | 'doubt' | 'work')[]): Log => {
     const wrapped = Object.create(log) as Log

@@ -29,7 +29,21 @@ test('a renamed step keeps what it remembers, where the lock names what it was; 
   const renamed = counting('first-time')
   await expect(cluster.start(renamed, 'w')).rejects.toMatchObject({
     code: 'PLAN_CHANGED',
-    hint: expect.stringMatching(/"was": "once" in the entry of the new name.*tidemark plan <topology> --write --give-up all\/once\./),
+    // Nothing was written down, and that is said first.
+    detail: expect.stringMatching(
+      /store "once" is gone\n.*There is no plan lock that says what was meant: no renamed\.plan\.json beside the module/s,
+    ),
+    hint: expect.stringMatching(
+      /^Make the lock: tidemark plan <topology> --write\. .*"was": "once" in the entry of the new name.*tidemark plan <topology> --write --give-up all\/once\./,
+    ),
+  })
+  // A former name that nothing has is named beside what would be lost, with the one that was meant.
+  const mistyped = withOldName(lockOf(planOf(renamed.graph)), 'first-time', 'onse')
+  await expect(cluster.start(renamed, 'w', { lock: mistyped })).rejects.toMatchObject({
+    code: 'PLAN_CHANGED',
+    detail:
+      '- store "once" is gone\n- the lock says "was": "onse" of store "first-time", and what has run has no such store: did you mean "once"?',
+    hint: expect.stringMatching(/^If its step was renamed/),
   })
   const lock = withOldName(lockOf(planOf(renamed.graph)), 'first-time', 'once')
   const first = await cluster.start(renamed, 'w', { lock })

@@ -230,6 +230,32 @@ describe('pages', () => {
   })
 })
 
+describe('a query', () => {
+  test.each([
+    [
+      '/views/demand-by-sku?prefx=sku',
+      'a page of "demand-by-sku" has no query word "prefx"',
+      'Did you mean "prefix"? It has prefix, after, limit.',
+    ],
+    ['/views/demand-by-sku?limit=5&decide=sell', 'a page of "demand-by-sku" has no query word "decide"', 'It has prefix, after, limit.'],
+    [
+      `/views/demand-by-sku/${KEY}?decid=sell`,
+      'a row of "demand-by-sku" has no query word "decid"',
+      'Did you mean "decide"? It has decide. A "?" within a key is %3F.',
+    ],
+    ['/views?limit=5', 'the list of views has no query word "limit"', 'It has none: leave out what is behind the question mark.'],
+    ['/views/demand-by-sku?limit=5&limit=6', 'the query says "limit" 2 times', 'Say it once.'],
+    [`/views/demand-by-sku/${KEY}?decide=a&decide=b`, 'the query says "decide" 2 times', 'Say it once.'],
+  ])('with a word that says nothing, or one that is said twice, is refused: %s', async (path, message, hint) => {
+    expect(await get(path)).toMatchObject({ status: 400, body: { error: { code: 'OPTION_INVALID', message, hint } } })
+  })
+
+  test('is no matter to health, which is asked by what looks after processes', async () => {
+    expect((await get('/health/live?at=12')).status).toBe(200)
+    expect((await get('/health/ready?at=12')).status).toBe(200)
+  })
+})
+
 describe('what there is', () => {
   test('is listed', async () => {
     expect((await get('/views')).body).toEqual({ views: ['demand-by-sku'] })

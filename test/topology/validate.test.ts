@@ -132,9 +132,242 @@ test.each<[what: string, define: (flow: Flow) => unknown]>([
     expect.objectContaining({
       code: 'OPTION_INVALID',
       message: expect.stringContaining(`${what} is "`),
-      hint: expect.stringMatching(/^It is one of \w+, /),
+      hint: expect.stringMatching(/^(Did you mean "\w+"\? )?It is one of \w+, /),
     }),
   )
+})
+
+const cases = { Clicked: 'ignore' } as const
+const facts = (flow: Flow) => flow.source(clicks).dedupe('once')
+const NO_CONTRACT = 'Give the value that contract() made, not its name: import it from where it is declared.'
+test.each<[what: string, define: (flow: Flow) => unknown, said: string, hint?: string]>([
+  [
+    'source by name',
+    (flow) => flow.source('clicks' as never),
+    'what flow.source() reads is "clicks", where a contract is meant',
+    NO_CONTRACT,
+  ],
+  ['source of nothing', (flow) => flow.source(undefined as never), 'what flow.source() reads is undefined, where a contract is meant'],
+  ['source with null', (flow) => flow.source(clicks, null as never), 'source "clicks" is null, where options are meant'],
+  [
+    'noDedupe: true',
+    (flow) => flow.source(clicks, { noDedupe: true } as never),
+    'noDedupe of source "clicks" is true, where a text is meant',
+  ],
+  [
+    'stream by the name of its key',
+    (flow) => flow.stream('in', { key: 'text', value: Item } as never),
+    'key of stream "in" is "text", where a key is meant',
+    'A key is a value that tidemark exports: text (without quotes), compound("sku", "region") or avroKey(schema).',
+  ],
+  [
+    'stream by the name of its value',
+    (flow) => flow.stream('in', { key: text, value: 'Item' } as never),
+    'value of stream "in" is "Item", where a schema is meant',
+  ],
+  [
+    'stream with null',
+    (flow) => flow.stream('in', { key: text, value: Item }, null as never),
+    'stream "in" is null, where options are meant',
+  ],
+  [
+    'partitions in quotes',
+    (flow) => flow.stream('in', { key: text, value: Item }, { partitions: '3' } as never),
+    'step "in" has "3" partitions',
+  ],
+  [
+    'inbox of one that is no list',
+    (flow) => flow.inbox('here', facts(flow) as never),
+    'what inbox "here" is given is a Stream, where a list of streams is meant',
+  ],
+  ['inbox of a name', (flow) => flow.inbox('here', ['once'] as never), 'a stream of inbox "here" is "once", where a stream is meant'],
+  ['inbox with null', (flow) => flow.inbox('here', [facts(flow)], null as never), 'inbox "here" is null, where options are meant'],
+  ['inbox of half a partition', (flow) => flow.inbox('here', [facts(flow)], { partitions: 0.5 }), 'step "here" has 0.5 partitions'],
+  ['dedupe with null', (flow) => items(flow).dedupe('here', null as never), 'step "here" is null, where options are meant'],
+  [
+    'dedupe by the name of a field',
+    (flow) => items(flow).dedupe('here', { id: 'n' } as never),
+    'id of step "here" is "n", where a function is meant',
+  ],
+  [
+    'dedupe by a number by name',
+    (flow) => items(flow).dedupe('here', { sequence: 'n' } as never),
+    'sequence of step "here" is "n", where a function is meant',
+  ],
+  [
+    'order by the name of a field',
+    (flow) => items(flow).order('here', { sequence: 'n' } as never),
+    'sequence of step "here" is "n", where a function is meant',
+  ],
+  [
+    'order that holds an object',
+    (flow) => items(flow).order('here', { gap: { hold: { records: { max: 3 } }, then: 'park' } } as never),
+    'step "here" holds {"max":3} records',
+  ],
+  [
+    'reads that is no list',
+    (flow) => items(flow).filter('here', () => true, { reads: 'n' } as never),
+    'reads of step "here" is "n", where a list of texts is meant',
+  ],
+  [
+    'translate to a name',
+    (flow) => facts(flow).translate('here', 'clicks' as never, cases),
+    'what step "here" translates to is "clicks", where a contract is meant',
+  ],
+  [
+    'translate without cases',
+    (flow) => facts(flow).translate('here', clicks, undefined as never),
+    'cases of step "here" is undefined, where an object is meant',
+  ],
+  [
+    'a case that is a word',
+    (flow) => facts(flow).translate('here', clicks, { Clicked: 'drop' } as never),
+    'the case for "Clicked" of step "here" is "drop", where a function is meant',
+  ],
+  [
+    'conform to a name',
+    (flow) => facts(flow).conform('here', 'web' as never, { why: 'ours' }),
+    'what step "here" conforms to is "web", where a context is meant',
+  ],
+  [
+    'conform for no text',
+    (flow) => facts(flow).conform('here', web, { why: true } as never),
+    'why of step "here" is true, where a text is meant',
+  ],
+  [
+    'filter without a question',
+    (flow) => items(flow).filter('here', undefined as never),
+    'what step "here" asks is undefined, where a function is meant',
+  ],
+  ['map to a value', (flow) => items(flow).map('here', { n: 1 } as never), 'what step "here" does is {"n":1}, where a function is meant'],
+  [
+    'map by the name of a schema',
+    (flow) => items(flow).map('here', (v) => v, { value: 'Item' } as never),
+    'value of step "here" is "Item", where a schema is meant',
+  ],
+  ['flatMap to a list', (flow) => items(flow).flatMap('here', [] as never), 'what step "here" does is [], where a function is meant'],
+  [
+    'keyBy the name of a key',
+    (flow) => items(flow).keyBy('here', 'text' as never, () => ''),
+    'key of step "here" is "text", where a key is meant',
+  ],
+  [
+    'keyBy a field',
+    (flow) => items(flow).keyBy('here', text, 'note' as never),
+    'what finds the key in step "here" is "note", where a function is meant',
+  ],
+  [
+    'branch without branches',
+    (flow) => items(flow).branch('here', undefined as never),
+    'branches of step "here" is undefined, where an object of functions is meant',
+  ],
+  [
+    'a branch that is no question',
+    (flow) => items(flow).branch('here', { odd: true } as never),
+    '"odd" of branches of step "here" is true, where a function is meant',
+  ],
+  ['merge with a name', (flow) => items(flow).merge('here', 'once' as never), 'what step "here" merges is "once", where a stream is meant'],
+  ['process without terms', (flow) => items(flow).process('here', undefined as never), 'step "here" is undefined, where options are meant'],
+  [
+    'process that runs nothing',
+    (flow) => items(flow).process('here', { rows: Sum } as never),
+    'run of step "here" is undefined, where a function is meant',
+  ],
+  [
+    'process with the name of its rows',
+    (flow) => items(flow).process('here', { rows: 'Sum', run: () => {} } as never),
+    'rows of step "here" is "Sum", where a schema is meant',
+  ],
+  [
+    'process with a revision in words',
+    (flow) => items(flow).process('here', { rows: Sum, run: () => {}, revision: 'two' } as never),
+    'step "here" has revision "two"',
+  ],
+  ['project without terms', (flow) => items(flow).project('here', undefined as never), 'step "here" is undefined, where options are meant'],
+  ['project with the name of its row', (flow) => clickSums(flow, { row: 'X' }), 'row of projection "here" is "X", where a schema is meant'],
+  [
+    'project without a fold',
+    (flow) => clickSums(flow, { fold: undefined }),
+    'the fold of projection "here" is undefined, where a function is meant',
+  ],
+  [
+    'a case of a fold that is none',
+    (flow) => clickSums(flow, { fold: { Clicked: 5 } }),
+    '"Clicked" of the fold of projection "here" is 5, where a function is meant',
+  ],
+  ['the name of an owner', (flow) => clickSums(flow, { owner: 'web' }), 'owner of projection "here" is "web", where a context is meant'],
+  [
+    'identity: true',
+    (flow) => clickSums(flow, { identity: true }),
+    'identity of projection "here" is true, where a list of texts is meant',
+  ],
+  ['one window for all', (flow) => clickSums(flow, { windows: '5s' }), 'windows of projection "here" is "5s", where an object is meant'],
+  [
+    'a decision by name',
+    (flow) => clickSums(flow, { decisions: 'sell' }),
+    'decisions of projection "here" is "sell", where an object is meant',
+  ],
+  [
+    'a gate by the name of a field',
+    (flow) => clickSums(flow, { identity: undefined, gate: { version: 'n' } }),
+    'version, in the gate of projection "here", is "n", where a function is meant',
+  ],
+  ['to with null', (flow) => items(flow).to('here', 'out', null as never), 'step "here" is null, where options are meant'],
+  [
+    'to with partitions in words',
+    (flow) => items(flow).to('here', 'out', { partitions: 'three' } as never),
+    'step "here" has "three" partitions',
+  ],
+  [
+    'retries that are an object',
+    (flow) => items(flow).filter('here', () => true, { onError: { retry: { attemps: 3 }, then: 'halt' } } as never),
+    'step "here" would retry {"attemps":3} times',
+    `Retry 0 to 100 times: onError: { retry: 3, then: 'halt' }.`,
+  ],
+  [
+    'a failure policy that is an object',
+    (flow) => items(flow).filter('here', () => true, { onError: { retry: 1, then: { park: true } } } as never),
+    'onError of step "here" is {"park":true}',
+  ],
+  [
+    'a failure policy with a slip',
+    (flow) => items(flow).filter('here', () => true, { onError: 'dead-leter' } as never),
+    'onError of step "here" is "dead-leter"',
+    'Did you mean "dead-letter"? It is one of dead-letter, park, halt.',
+  ],
+])('a program without the compiler is told what a step is given wrong, and what is meant: %s', (_what, define, message, hint) => {
+  expect(build(define)).toThrow(
+    expect.objectContaining({ name: 'TidemarkError', code: 'OPTION_INVALID', message, hint: hint ?? expect.stringMatching(/\.$/) }),
+  )
+})
+
+test('a topology is defined by a function that returns its projections', () => {
+  const of = (define: unknown): (() => unknown) => {
+    return () => topology('built', define as never)
+  }
+  expect(of(undefined)).toThrow(
+    expect.objectContaining({ code: 'OPTION_INVALID', message: 'what defines topology "built" is undefined, where a function is meant' }),
+  )
+  for (const [define, shown] of [
+    [(flow: Flow) => items(flow).to('here', 'out'), 'undefined'],
+    [async (flow: Flow) => [clickSums(flow, {})], 'a Promise'],
+    [(flow: Flow) => clickSums(flow, {}), '{"name":"here"}'],
+  ] as const)
+    expect(of(define)).toThrow(
+      expect.objectContaining({
+        code: 'OPTION_INVALID',
+        message: `what the function of topology "built" returns is ${shown}, where a list of projections is meant`,
+      }),
+    )
+  for (const [define, shown] of [
+    [(flow: Flow) => [items(flow)], 'a Stream'],
+    [(flow: Flow) => [items(flow).to('here', 'out')], 'undefined'],
+  ] as const)
+    expect(of(define)).toThrow(
+      expect.objectContaining({
+        message: `an entry of what the function of topology "built" returns is ${shown}, where a projection is meant`,
+      }),
+    )
 })
 
 test('a case for an event that the contract does not have is refused, in a fold and in a translation', () => {
@@ -145,8 +378,8 @@ test('a case for an event that the contract does not have is refused, in a fold 
       hint: 'Its events are Clicked.',
     }),
   )
-  const cases = { Clicked: 'ignore', Clickd: 'ignore' } as const
-  expect(build((flow) => flow.source(clicks).dedupe('once').translate('here', clicks, cases))).toThrow(
+  const more = { Clicked: 'ignore', Clickd: 'ignore' } as const
+  expect(build((flow) => flow.source(clicks).dedupe('once').translate('here', clicks, more))).toThrow(
     expect.objectContaining({ message: 'step "here" has a case for "Clickd", which is no event of contract "clicks"' }),
   )
 })

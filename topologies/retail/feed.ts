@@ -11,6 +11,7 @@ import {
   type Access,
   type Feed,
   type FeedCheck,
+  type FeedSettings,
   type FeedSubject,
   publisher,
   type RunningFeed,
@@ -44,10 +45,10 @@ export const feed: Feed = {
       default: 'what takes about three minutes',
     },
   },
-  open: async (access, { options, unpaced }) => {
-    const seed = numberIn(options, 'seed', Number.isSafeInteger, 'a whole number', '7')
-    const factor = numberIn(options, 'pace', (pace) => pace > 0, 'a number above 0', '2000')
-    const source = await survey(textIn(options, 'csv', 'invoices.csv') ?? fileURLToPath(SHIPPED))
+  prepare,
+  open: async (access, settings, prepared) => {
+    const { seed, factor, source } = (prepared as Prepared | undefined) ?? (await prepare(settings))
+    const { unpaced } = settings
     const opened = new RetailFeed(access, source, seed, unpaced ? undefined : (factor ?? source.pace.factorFor(LASTS_MS)))
     try {
       await opened.resume()
@@ -57,6 +58,20 @@ export const feed: Feed = {
       throw error
     }
   },
+}
+
+/** Options as they are meant, and the file that was gone through. */
+interface Prepared {
+  readonly seed: number | undefined
+  readonly factor: number | undefined
+  readonly source: Source
+}
+
+/** @throws TidemarkError OPTION_INVALID, INPUT_INVALID */
+async function prepare({ options }: Pick<FeedSettings, 'options'>): Promise<Prepared> {
+  const seed = numberIn(options, 'seed', Number.isSafeInteger, 'a whole number', '7')
+  const factor = numberIn(options, 'pace', (pace) => pace > 0, 'a number above 0', '2000')
+  return { seed, factor, source: await survey(textIn(options, 'csv', 'invoices.csv') ?? fileURLToPath(SHIPPED)) }
 }
 
 const SHIPPED = new URL('data/online-retail-2010-12.csv.gz', import.meta.url)

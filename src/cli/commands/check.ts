@@ -1,6 +1,7 @@
 /** `tidemark check`: everything that can be known to be wrong before anything runs. */
 import { existsSync } from 'node:fs'
 import { summary } from '../../plan/explain.ts'
+import { formerNames } from '../../plan/lock.ts'
 import { jsonText } from '../../server/json.ts'
 import { errorData, errorText } from '../failure.ts'
 import { loadTopology } from '../load.ts'
@@ -57,6 +58,7 @@ async function print(name: string, { schemas }: CheckOptions, { made, types, err
     if (made.lock === undefined) await shell.out.write(`lock: none yet; make it with "tidemark plan ${name} --write"\n`)
     else if (changes.length === 0) await shell.out.write(`lock: ${made.file} is this plan\n`)
     else for (const change of changes) await shell.out.write(`lock: ${changeLines(change).join('\n  ')}\n`)
+    for (const sentence of made.lock === undefined ? [] : formerNames(made.lock)) await shell.out.write(`lock: ${sentence}\n`)
   }
   if (types !== undefined) for (const line of typesLines(types, { folder: schemas, check: true })) await shell.out.write(`types: ${line}\n`)
 }
@@ -65,7 +67,7 @@ function asData(made: Planned | undefined, types: TypesReport | undefined, error
   return {
     errors: errors.map(errorData),
     warnings: made?.plan.warnings ?? [],
-    lock: made?.lock === undefined ? null : { changes: changesOf(made) },
+    lock: made?.lock === undefined ? null : { changes: changesOf(made), formerly: formerNames(made.lock) },
     types: types ?? null,
   }
 }

@@ -1,7 +1,7 @@
 /** `tidemark plan`: prints what will run, writes it down as the lock, or compares it with the lock. */
 import { TidemarkError } from '../../base/errors.ts'
 import { explain, explainJson, SECTIONS, type Section } from '../../plan/explain.ts'
-import { EMPTY, givingUp } from '../../plan/lock.ts'
+import { EMPTY, formerNames, givingUp } from '../../plan/lock.ts'
 import { mermaid } from '../../plan/mermaid.ts'
 import { jsonText } from '../../server/json.ts'
 import { errorData, errorText } from '../failure.ts'
@@ -57,6 +57,8 @@ async function write(made: Planned, giveUp: readonly string[], shell: Shell): Pr
   await writeLock(made, giveUp)
   for (const change of changes) await shell.err.write(`${changeLines(change).join('\n')}\n`)
   await shell.out.write(`wrote ${made.file}${made.lock === undefined ? '' : changes.length === 0 ? ', which was right already' : ''}\n`)
+  if (made.lock === undefined && giveUp.length > 0)
+    await shell.out.write('no lock was there to look up what is given up: where a name is wrong, the next start is refused as before\n')
   for (const entry of giveUp)
     await shell.out.write(
       `given up: ${entry}. What has run leaves it behind at its next start with this lock, and reads it no more.\nWhat takes its place begins empty. ${EMPTY}\n`,
@@ -75,8 +77,10 @@ async function check(loaded: Loaded, json: boolean, shell: Shell): Promise<numbe
       })
     }
     const changes = changesOf(made)
-    if (json) await shell.out.write(`${jsonText({ changes })}\n`)
-    else if (changes.length === 0) await shell.out.write(`the plan is the one in ${made.file}\n`)
+    const formerly = formerNames(made.lock)
+    if (json) await shell.out.write(`${jsonText({ changes, formerly })}\n`)
+    else if (changes.length === 0)
+      await shell.out.write(`the plan is the one in ${made.file}\n${formerly.map((sentence) => `${sentence}\n`).join('')}`)
     else {
       await shell.out.write(`the plan differs from ${made.file}:\n\n`)
       for (const change of changes) await shell.out.write(`${changeLines(change).join('\n')}\n`)

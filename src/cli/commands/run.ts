@@ -12,6 +12,7 @@ import { Ear } from '../ear.ts'
 import { brokersOf, committedSchemas, kafkaOf } from '../kafka.ts'
 import type { RunWords } from '../kafka-grammar.ts'
 import type { Loaded } from '../load.ts'
+import { prepared } from '../prepared.ts'
 import type { Shell } from '../shell.ts'
 import { lockAnyFolder, lockFolder, workerFolder } from '../worker-folder.ts'
 import { dev } from './dev.ts'
@@ -45,6 +46,7 @@ export async function runOnKafka(
   const { name } = loaded.topology
   const folder = dynamic ? words.dir : (words.dir ?? workerFolder(name, instance))
   if (folder !== undefined) requireFolder(folder)
+  const ready = feeds ? await prepared(loaded, { unpaced: once, options: feed }) : loaded
   const ear = new Ear(shell.clock)
   const log = ear.listened(await kafkaOf(words, shell))
   await requireSources(log, loaded, shell)
@@ -57,7 +59,7 @@ export async function runOnKafka(
   const who = dynamic ? 'as a dynamic member' : `as instance ${instance}`
   const where = `on Kafka at ${brokersOf(words, shell).join(', ')} ${who}, state in ${dir}`
   try {
-    return await dev(loaded, { dir, port, once, json, feed, kafka: { log, ear, where, member, feeds, schemas } }, shell)
+    return await dev(ready, { dir, port, once, json, feed, kafka: { log, ear, where, member, feeds, schemas } }, shell)
   } finally {
     await lock.release()
   }

@@ -88,10 +88,11 @@ export class AvroCodec implements ValueCodec {
       end = writer.avsc.encode(value, into, at + FRAME)
     } catch {
       // The library's own error would show the value.
-      throw invalid(misfitOf(writer.avsc, value))
+      throw invalid(misfitOf(writer.avsc, value), writer)
     }
     if (end < 0) return at + end - into.length
-    if (end - at - FRAME > writer.scan.harmlessBytes && !this.scan.check(writer.scan, into, at + FRAME, end)) throw invalid(this.scan.why())
+    if (end - at - FRAME > writer.scan.harmlessBytes && !this.scan.check(writer.scan, into, at + FRAME, end))
+      throw invalid(this.scan.why(), writer)
     into[at] = 0
     into.writeUInt32BE(writer.id, at + 1)
     return end
@@ -100,7 +101,7 @@ export class AvroCodec implements ValueCodec {
   check(value: unknown): void {
     const writer = this.writer(value)
     if (writer.scan.bounded) {
-      if (!fits(writer.avsc, value)) throw invalid(misfitOf(writer.avsc, value))
+      if (!fits(writer.avsc, value)) throw invalid(misfitOf(writer.avsc, value), writer)
       return
     }
     // Whether lists are too large or records too deep is known only from their bytes.
@@ -202,6 +203,7 @@ function misfit({ reader, writer }: Match, why: string): TidemarkError {
   return new TidemarkError('VALUE_INVALID', `a value is not a whole ${nameOf(reader.type)}`, { detail: `${why} (${writer})` })
 }
 
-function invalid(detail: string): TidemarkError {
-  return new TidemarkError('VALUE_INVALID', 'a value does not fit its schema', { detail })
+function invalid(detail: string, writer?: WriterSchema): TidemarkError {
+  const name = writer?.avsc.name
+  return new TidemarkError('VALUE_INVALID', `a value does not fit its schema${name === undefined ? '' : ` (${name})`}`, { detail })
 }

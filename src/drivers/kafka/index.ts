@@ -4,7 +4,7 @@
  * What it needs: brokers from 3.7 on. What it does not do: make topics by accident, reset a position, print a secret.
  */
 import { TidemarkError } from '../../base/errors.ts'
-import { refuseUnknown, wholeNumber } from '../../base/options.ts'
+import { needTexts, refuseUnknown, wholeNumber } from '../../base/options.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../ports/record-batch/index.ts'
 import { openClient } from './client.ts'
@@ -63,11 +63,7 @@ export function kafka(options: KafkaOptions): LogDriver {
   refuseUnknown(options, OPTIONS, 'kafka()')
   if (typeof options.ssl === 'object') refuseUnknown(options.ssl, SSL, 'ssl of kafka()')
   if (options.sasl !== undefined) refuseUnknown(options.sasl, SASL, 'sasl of kafka()')
-  if (!Array.isArray(options.brokers)) {
-    throw new TidemarkError('OPTION_INVALID', `"brokers" is ${JSON.stringify(options.brokers)}, where a list is meant`, {
-      hint: "Such as ['127.0.0.1:9092'].",
-    })
-  }
+  needTexts(options.brokers, 'brokers of kafka()', "List some of them: brokers: ['127.0.0.1:9092'].")
   const seeds = options.brokers.map(address)
   if (seeds.length === 0) throw new TidemarkError('OPTION_INVALID', '"brokers" names no broker', { hint: "Such as ['127.0.0.1:9092']." })
   const { replication = -1, transactionMs = 10_000, connectMs = 3_000, clientId = 'tidemark', limits = DEFAULT_LIMITS } = options

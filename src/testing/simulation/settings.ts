@@ -1,4 +1,8 @@
 /** What differs from seed to seed about how the application and the log run: above all limits so small that rare branches are common. */
+
+import { TidemarkError } from '../../base/errors.ts'
+import { needFunction, refuseUnknown, shown } from '../../base/options.ts'
+import { checkTopology } from '../../operators/given.ts'
 import { type FaultKind, oneOf, streamOf } from './faults.ts'
 
 export interface Settings {
@@ -71,5 +75,21 @@ export function settingsOf(seed: number, given: Partial<Settings> = {}): Setting
     requestFaults: pick(1, 1, 6),
     legMs: pick(0.3, 0.3, 12),
   }
+  refuseUnknown(given, Object.keys(settings), 'settings of simulate()')
   return { ...settings, ...given }
+}
+
+const OPTIONS = ['seed', 'log', 'feed', 'oracle', 'faults', 'settings', 'deaths', 'bug', 'trace']
+
+/**
+ * What a simulation is given, when it can be one.
+ * @throws TidemarkError OPTION_INVALID
+ */
+export function checkedOptions<O extends { readonly seed: number; readonly feed: unknown }>(topology: unknown, options: O): O {
+  checkTopology(topology, 'what simulate() is given')
+  refuseUnknown(options, OPTIONS, 'simulate()')
+  if (!Number.isSafeInteger(options.seed))
+    throw new TidemarkError('OPTION_INVALID', `seed of simulate() is ${shown(options.seed)}`, { hint: 'It is a whole number, such as 7.' })
+  needFunction(options.feed, 'feed of simulate()', 'Say what producers send: feed: (random) => [fed(orders, fact, { at, id })].')
+  return options
 }
