@@ -104,12 +104,14 @@ describe('plan', () => {
       stores: [{ id: 1, name: 'orders-once' }, { id: 2 }, { id: 3, name: 'demand-by-sku' }],
     })
     expect((await tidemark('plan', SHOP, '--format', 'mermaid')).out).toMatch(/^flowchart LR\n/)
+    const drawn = await tidemark('plan', SHOP, '--stage', 'co-partitioning', '--format', 'mermaid')
+    expect(drawn).toMatchObject({ code: 0, out: expect.stringContaining('step_orders -- rows by key --> step_orders_once') })
   })
 
   test('refuses what contradicts itself', async () => {
     for (const args of [
       ['--check', '--write'],
-      ['--format', 'mermaid', '--stage', 'topics'],
+      ['--format', 'mermaid', '--check'],
       ['--check', '--stage', 'topics'],
     ])
       expect((await tidemark('plan', SHOP, ...args)).code).toBe(64)

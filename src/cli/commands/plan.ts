@@ -3,6 +3,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import { explain, explainJson, SECTIONS, type Section } from '../../plan/explain.ts'
 import { EMPTY, givingUp } from '../../plan/lock.ts'
 import { mermaid } from '../../plan/mermaid.ts'
+import { picture } from '../../plan/pictures.ts'
 import { jsonText } from '../../server/json.ts'
 import { errorData, errorText } from '../failure.ts'
 import type { Loaded } from '../load.ts'
@@ -36,7 +37,7 @@ export async function plan(loaded: Loaded, options: PlanOptions, shell: Shell): 
       await shell.out.write(`${jsonText(explainJson(made.plan, made.facts, sections), 2)}\n`)
       break
     case 'mermaid':
-      await shell.out.write(mermaid(made.plan))
+      await shell.out.write(options.stage === undefined ? mermaid(made.plan) : picture(made.plan, made.facts, options.stage))
   }
   return EXIT.ok
 }
@@ -48,7 +49,6 @@ function refuseContradictions({ stage, format, check, write, giveUp }: PlanOptio
   if (check && write) refuse('--check and --write contradict each other', 'Compare first, then write what you agree to.')
   if (giveUp.length > 0 && !write) refuse('--give-up is a part of the lock', 'Add --write: nothing is given up that is not written down.')
   if ((check || write) && stage !== undefined) refuse('the lock is of the whole plan', 'Leave out --stage.')
-  if (format === 'mermaid' && stage !== undefined) refuse('the picture shows the whole plan', 'Leave out --stage.')
   if (format === 'mermaid' && (check || write)) refuse('a picture cannot be compared', 'Leave out --format mermaid.')
 }
 
