@@ -243,6 +243,7 @@ function stepData(node: Node): unknown {
     from: node.from,
     topic: node.kind === 'source' || node.kind === 'sink' ? node.topic : undefined,
     contract: node.kind === 'source' ? node.contract?.name : undefined,
+    noDedupe: node.kind === 'source' ? node.noDedupe : undefined,
     store: storeOf(node)?.name,
     onError: readsLog(node) ? undefined : node.onError,
   }

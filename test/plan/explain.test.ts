@@ -5,6 +5,7 @@ import { explain, explainJson, SECTIONS, type Section } from '../../src/plan/exp
 import { mermaid } from '../../src/plan/mermaid.ts'
 import { picture } from '../../src/plan/pictures.ts'
 import { NOTHING_KNOWN, planOf } from '../../src/plan/planner.ts'
+import { preferences } from '../fixtures/crm.ts'
 import { shop } from '../fixtures/shop/index.ts'
 
 const plan = planOf(shop.graph)
@@ -84,6 +85,22 @@ Tasks: a stage on one partition; the unit that moves between workers.
     const warned = { ...plan, warnings: ['something is odd'] }
     expect(explain(warned, NOTHING_KNOWN)).toMatch(/\n\nWarnings\n {2}something is odd\n$/)
   })
+})
+
+test('a source that nothing deduplicates says why, in words and as data (G03)', () => {
+  const why = 'its readers take the last one,\nalways'
+  const { graph } = topology('open', (flow) => {
+    flow.source(preferences, { noDedupe: why }).to('out-step', 'out')
+    return []
+  })
+  const open = planOf(graph)
+  const line = 'source contact-preferences (crm.preferences.v1), not deduplicated: "its readers take the last one,\\nalways"'
+  expect(explain(open, NOTHING_KNOWN, ['topology'])).toContain(`\n  ${line}\n`)
+  expect(explain(open, NOTHING_KNOWN)).toContain(line)
+  expect(explainJson(open, NOTHING_KNOWN, ['topology'])).toMatchObject({
+    topology: [{ step: 'contact-preferences', noDedupe: why }, { noDedupe: undefined }],
+  })
+  expect(explain(plan, NOTHING_KNOWN)).not.toContain('deduplicated')
 })
 
 test('as data, every pass is a list of its own, and nothing is lost on the way to JSON', () => {
