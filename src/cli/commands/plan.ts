@@ -26,7 +26,7 @@ export interface PlanOptions {
 export async function plan(loaded: Loaded, options: PlanOptions, shell: Shell): Promise<number> {
   refuseContradictions(options)
   if (options.check) return await check(loaded, options.format === 'json', shell)
-  if (options.write) return await write(planned(loaded, options.giveUp), options.giveUp, shell)
+  if (options.write) return await write(planned(loaded, options.giveUp), options.giveUp, options.format === 'json', shell)
   const made = planned(loaded)
   const sections = options.stage === undefined ? SECTIONS : [options.stage]
   switch (options.format) {
@@ -52,10 +52,14 @@ function refuseContradictions({ stage, format, check, write, giveUp }: PlanOptio
   if (format === 'mermaid' && (check || write)) refuse('a picture cannot be compared', 'Leave out --format mermaid.')
 }
 
-async function write(made: Planned, giveUp: readonly string[], shell: Shell): Promise<number> {
+async function write(made: Planned, giveUp: readonly string[], json: boolean, shell: Shell): Promise<number> {
   const changes = changesOf(made)
   await writeLock(made, giveUp)
   for (const change of changes) await shell.err.write(`${changeLines(change).join('\n')}\n`)
+  if (json) {
+    await shell.out.write(`${jsonText({ wrote: made.file, changes, givenUp: giveUp })}\n`)
+    return EXIT.ok
+  }
   await shell.out.write(`wrote ${made.file}${made.lock === undefined ? '' : changes.length === 0 ? ', which was right already' : ''}\n`)
   for (const entry of giveUp)
     await shell.out.write(
