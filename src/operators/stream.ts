@@ -212,14 +212,14 @@ export interface SinkOptions extends StepOptions {
 export interface SourceOptions extends StepOptions {
   /** The step's name. Default: the contract's. */
   readonly step?: string
-  /** Why redelivered facts do no harm, although no step drops them. Without it, `check` wants a dedupe, an order or a gate behind every source. */
+  /** Why redelivered facts do no harm, although no step drops them; `tidemark plan` prints it. Without it, `check` wants a dedupe, an order or a gate behind every source. */
   readonly noDedupe?: string
 }
 
 export interface PlainStreamOptions extends StepOptions {
   /** Partitions of the topic where tidemark makes it. Default 4. */
   readonly partitions?: number
-  /** Why redelivered records do no harm. Plain streams need no dedupe; this only documents it. */
+  /** The step's name. Default: the topic's, in lower case and with dashes. */
   readonly step?: string
   readonly cleanup?: 'compact' | 'delete'
 }
