@@ -23,7 +23,7 @@ import type { View } from './runtime/view.ts'
 import type { RuntimeOptions, World } from './runtime/world.ts'
 
 export interface StartOptions {
-  /** Folder of the embedded log, of state and of schemas that are made at run time. Default `.tidemark`. */
+  /** Folder of the embedded log, of state and of schemas that are made at run time. Default `.tidemark`; refused where all three are given. */
   readonly dir?: string
   /** Where facts travel. Default: the embedded log in `dir`. */
   readonly log?: LogDriver
@@ -55,7 +55,7 @@ export interface StartOptions {
    * has just let go; all tasks of a process take 131072 in all beyond what each begins with. Default 32768.
    */
   readonly cacheKeys?: number
-  /** What the embedded log forces to disk: every commit, once a second, or nothing. Default `interval`. */
+  /** What the embedded log in `dir` forces to disk: every commit, once a second, or nothing. Default `interval`; refused beside `log`. */
   readonly fsync?: 'commit' | 'interval' | 'never'
   /** Refuse rows that a fold changed in place. Default false. */
   readonly freezeRows?: boolean
@@ -183,6 +183,7 @@ function checkOptions(options: StartOptions): void {
     const able = isRecord(given) && can.every((each) => typeof given[each] === 'function')
     if (given !== undefined && !able) refuse(given, `${option} of start()`, meant, such)
   }
+  refuseIdle(options)
 }
 
 /** The runtime's options, for those that were given. @throws TidemarkError OPTION_INVALID */
@@ -244,6 +245,22 @@ export async function openWorld(options: StartOptions): Promise<{ readonly world
   } catch (error) {
     await opened.close()
     throw error
+  }
+}
+
+/** An option that would do nothing beside another would only seem to be set. @throws TidemarkError OPTION_INVALID */
+function refuseIdle({ dir, log, state, schemas, fsync }: StartOptions): void {
+  if (fsync !== undefined && log !== undefined) {
+    throw new TidemarkError('OPTION_INVALID', 'fsync does nothing beside a log of your own', {
+      detail: `It says what the embedded log in "dir" forces to disk, and the log that was given is "${log.name}".`,
+      hint: 'Leave it out; what that log forces to disk is said where it is made, as in embedded({ dir, fsync }).',
+    })
+  }
+  if (dir !== undefined && log !== undefined && state !== undefined && schemas !== undefined) {
+    throw new TidemarkError('OPTION_INVALID', 'dir does nothing beside a log, a state and schemas of your own', {
+      detail: `The folder "${dir}" would hold whichever of the three is not given.`,
+      hint: 'Leave it out, or leave out what shall lie there.',
+    })
   }
 }
 

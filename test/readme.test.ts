@@ -27,7 +27,7 @@ test('every program in the README compiles and runs, twice, and not when it is o
   const folder = mkdtempSync(join(ROOT, '.cache', 'readme-'))
   try {
     for (const [i, { code }] of programs.entries()) {
-      expect(code.trim().split('\n').length).toBeLessThanOrEqual(36)
+      expect(code.trim().split('\n').length).toBeLessThanOrEqual(30)
       writeFileSync(join(folder, `program-${i}.ts`), code.replaceAll("from 'tidemark'", "from '#tidemark'"))
     }
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ extends: '../../tsconfig.json', include: ['*.ts'] }))
@@ -62,6 +62,15 @@ test('the picture in the README is the one that the planner draws', () => {
   const [picture] = blocks.filter(({ language }) => language === 'mermaid')
   const lock = parseLock(readFileSync(join(ROOT, 'topologies/retail/retail.plan.json'), 'utf8'), 'retail.plan.json')
   expect(picture?.code.trim()).toBe(mermaid(planOf(retail.graph, factsOf(lock))).trim())
+})
+
+test('the tour is as long as the README says, give or take a tenth', () => {
+  const tour = readme.slice(readme.indexOf('## Twenty minutes through the code'))
+  const files = [...tour.matchAll(/^\d\. \[`[^`]+`\]\(([^)]+)\)/gm)].map(([, path]) => path as string)
+  expect(files).toHaveLength(6)
+  const lines = files.reduce((sum, file) => sum + readFileSync(join(ROOT, file), 'utf8').split('\n').length - 1, 0)
+  expect(tour).toContain('about twelve hundred lines')
+  expect(Math.abs(lines - 1_200)).toBeLessThan(120)
 })
 
 test('every file that the README links to exists', () => {

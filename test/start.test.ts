@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { context, contract, embedded, publisher, type StartOptions, schema, silent, start, text, topology } from '#tidemark'
 import { kafka } from '#tidemark/drivers/kafka'
+import { memoryState } from '#tidemark/drivers/memory'
+import { memorySchemas } from '#tidemark/drivers/schemas'
 
 const shop = context('shop', { owner: 'web-team' })
 const Bought = schema<{ total: number }>({ type: 'record', name: 'Bought', fields: [{ name: 'total', type: 'int' }] })
@@ -118,6 +120,38 @@ test.each<[given: unknown[], message: string]>([
     expect(existsSync(dir)).toBe(false)
   } finally {
     rmSync(home, { recursive: true, force: true })
+  }
+})
+
+test('an option that would do nothing beside another is refused before anything is made', async () => {
+  const dir = join(tmpdir(), 'tidemark-start-never-made')
+  const log = kafka({ brokers: ['127.0.0.1:9092'] })
+  await expect(start(failing, { dir, log, fsync: 'commit' })).rejects.toMatchObject({
+    code: 'OPTION_INVALID',
+    message: 'fsync does nothing beside a log of your own',
+    detail: expect.stringContaining('"kafka"'),
+    hint: expect.stringContaining('embedded({ dir, fsync })'),
+  })
+  await expect(start(failing, { dir, log, state: memoryState(), schemas: memorySchemas() })).rejects.toMatchObject({
+    code: 'OPTION_INVALID',
+    message: 'dir does nothing beside a log, a state and schemas of your own',
+    hint: expect.any(String),
+  })
+  expect(existsSync(dir)).toBe(false)
+})
+
+test('a folder beside a log and state holds the schemas, and syncs beside state are the log’s', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'tidemark-start-'))
+  try {
+    const app = await start(failing, { dir, log: embedded({ dir: join(dir, 'elsewhere'), fsync: 'never' }), state: memoryState() })
+    await app.close()
+    expect(existsSync(join(dir, 'elsewhere'))).toBe(true)
+    expect(existsSync(join(dir, 'state'))).toBe(false)
+    const other = await start(failing, { dir, fsync: 'never', state: memoryState() })
+    await other.close()
+    expect(existsSync(join(dir, 'log'))).toBe(true)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
   }
 })
 

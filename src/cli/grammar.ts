@@ -34,8 +34,40 @@ export function examples(command: Command, lines: readonly (readonly [command: s
   command.addHelpText('after', ['', 'Examples:', ...lines.map(([words, about]) => `  ${words.padEnd(width)}   ${about}`)].join('\n'))
 }
 
-/** The parser's sentence as an error of ours: what is wrong, and what was meant. */
-export function usageError({ message }: CommanderError): TidemarkError {
+/** The parser's sentence as an error of ours: what is wrong, and what was meant. @param argv the words after `tidemark`; none for other tools */
+export function usageError({ message }: CommanderError, argv?: readonly string[]): TidemarkError {
   const [, sentence = message, meant] = /^(?:error: )?([\s\S]*?)(?:\s*\((Did you mean [\s\S]*)\))?$/.exec(message) ?? []
-  return new TidemarkError('OPTION_INVALID', sentence.replace(/\.$/, ''), { hint: meant?.trim() ?? 'Look at --help.' })
+  const [, unknown = ''] = /^unknown option '(--\w+)'/.exec(sentence) ?? []
+  return new TidemarkError('OPTION_INVALID', sentence.replace(/\.$/, ''), {
+    hint: (argv === undefined ? undefined : insteadOf(unknown, argv[0])) ?? meant?.trim() ?? 'Look at --help.',
+  })
+}
+
+/** How JSON is asked for where these words do not do it. */
+function insteadOf(option: string, command: string | undefined): string | undefined {
+  if (option === '--format') return 'For JSON say --json.'
+  if (option !== '--json') return undefined
+  switch (command) {
+    case 'export':
+      return 'Leave it out: what is printed is JSON, a line a row.'
+    case 'topics':
+      return 'Say what is to be done with them, and --json behind it: tidemark topics verify topologies/retail --json.'
+    case 'dead':
+      return 'Say what is to be done with them, and --json behind it: tidemark dead list --json.'
+    default:
+      return 'It goes behind a command: tidemark plan topologies/retail --json.'
+  }
+}
+
+/** What a command prints that has `--format` and, as all others do, `--json`. @throws TidemarkError OPTION_INVALID where these contradict each other */
+export function formatOf<F extends string>({
+  format,
+  json = false,
+}: {
+  readonly format?: F
+  readonly json?: boolean
+}): F | 'text' | 'json' {
+  if (!json) return format ?? 'text'
+  if (format === undefined || format === 'json') return 'json'
+  throw new TidemarkError('OPTION_INVALID', `--json and --format ${format} contradict each other`, { hint: 'Leave out one of them.' })
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { InvalidArgumentError, Option } from 'commander'
 import type { AclOptions } from './commands/acl.ts'
 import type { TopicsOptions } from './commands/topics.ts'
-import { choice, type Ends, examples, JSON_ABOUT, portOf } from './grammar.ts'
+import { choice, type Ends, examples, formatOf, JSON_ABOUT, portOf } from './grammar.ts'
 import { DEFAULT_BROKERS, type KafkaWords, MECHANISMS } from './kafka.ts'
 import { loadTopology } from './load.ts'
 import type { Shell } from './shell.ts'
@@ -79,13 +79,15 @@ export function addAcl(program: Command, shell: Shell, ends: Ends): void {
     .description('print the rights that a topology needs on Kafka, and nothing more than these')
     .argument('<topology>', 'folder or file of its module')
     .option('--principal <principal>', 'who is granted them (default: User:<topology>)')
-    .addOption(choice('--format <format>', 'a table, or commands for kafka-acls', ['text', 'commands', 'json']).default('text'))
+    .addOption(choice('--format <format>', 'a table, or commands for kafka-acls (default: text)', ['text', 'commands', 'json']))
+    .option('--json', `${JSON_ABOUT}: the same as --format json`)
   examples(command, [
     ['tidemark acl topologies/retail', 'who may do what with what, and why'],
     ['tidemark acl topologies/retail --principal User:retail --format commands', 'to be run by an administrator'],
   ])
   command.action(
-    ends(async (name: string, { principal, format = 'text' }: Partial<AclOptions>) => {
+    ends(async (name: string, { principal, ...options }: Partial<AclOptions> & { json?: boolean }) => {
+      const format = formatOf(options)
       const { acl } = await import('./commands/acl.ts')
       return await acl(await loadTopology(name, shell.folder), { principal, format }, shell)
     }),

@@ -5,7 +5,7 @@
 import { unreachable } from '../base/assert.ts'
 import { readableMs } from '../base/time.ts'
 import type { Freshness } from '../contract/window.ts'
-import type { Notice } from './meter.ts'
+import type { Meter, Notice } from './meter.ts'
 import { bar, clipped, clockTime, grouped, type Painter, table, wrapped } from './render.ts'
 import { HIDE_CURSOR, type Output, SHOW_CURSOR } from './shell.ts'
 
@@ -41,6 +41,18 @@ export interface Sample {
 }
 
 const LABEL = { applied: 'applied', duplicate: 'duplicate', stale: 'stale', gap: 'gap', parked: 'parked', dead: 'dead-lettered' } as const
+
+/** What has been counted since this process began, of what is shown. */
+export function countsOf(meter: Meter): Sample['counts'] {
+  return {
+    applied: meter.of('applied'),
+    duplicate: meter.of('duplicate'),
+    stale: meter.of('stale'),
+    gap: meter.of('gap'),
+    parked: meter.of('parked'),
+    dead: meter.of('dead'),
+  }
+}
 
 /** One plain line: for pipes, files and logs. */
 export function plainLine(sample: Sample): string {
@@ -105,7 +117,7 @@ function countText(name: keyof typeof LABEL, label: string, counts: Sample['coun
 /** What could not be read last, and of how much. */
 function problemLines(problems: readonly string[]): string[] {
   const last = problems.slice(-3)
-  return problems.length > last.length ? [`${problems.length} rows could not be read; the last:`, ...last] : last
+  return problems.length > last.length ? [`${problems.length} rows could not be read (--json lists them all); the last:`, ...last] : last
 }
 
 function block(lines: readonly string[]): string[] {

@@ -11,7 +11,7 @@ import type { PlanOptions } from './commands/plan.ts'
 import type { ReplayOptions } from './commands/replay.ts'
 import { addDead } from './dead-grammar.ts'
 import { fail } from './failure.ts'
-import { choice, type Ends, examples, JSON_ABOUT, namesOf, portOf, usageError } from './grammar.ts'
+import { choice, type Ends, examples, formatOf, JSON_ABOUT, namesOf, portOf, usageError } from './grammar.ts'
 import {
   addAcl,
   addRun,
@@ -49,7 +49,7 @@ export async function run(argv: readonly string[], shell: Shell): Promise<number
     if (!(error instanceof CommanderError)) return await fail(error, shell, json)
     if (error.exitCode === 0) return EXIT.ok
     // Without a command the help has been printed, and says more than a sentence would.
-    return error.code === 'commander.help' ? EXIT.usage : await fail(usageError(error), shell, json)
+    return error.code === 'commander.help' ? EXIT.usage : await fail(usageError(error, argv), shell, json)
   }
 }
 
@@ -197,7 +197,8 @@ function addPlan(program: Command, shell: Shell, ends: Ends): void {
     .description('print what a topology will run: stages, topics, stores, tasks')
     .argument('<topology>', 'folder or file of its module')
     .addOption(choice('--stage <pass>', 'one pass only', SECTIONS))
-    .addOption(choice('--format <format>', 'how to print it', FORMATS).default('text'))
+    .addOption(choice('--format <format>', 'how to print it (default: text)', FORMATS))
+    .option('--json', `${JSON_ABOUT}: the same as --format json`)
     .option('--check', 'compare with <topology>/<name>.plan.json: exit code 2 when it differs')
     .option('--write', 'write that file, and so agree to the plan')
     .option('--give-up <state>', 'with --write: state that may be left behind, as stage/store or a stage, with commas between', namesOf)
@@ -209,8 +210,9 @@ function addPlan(program: Command, shell: Shell, ends: Ends): void {
     ['tidemark plan topologies/retail --write --give-up stock/old-name', 'the state of a step that is gone may go too'],
   ])
   command.action(
-    ends(async (name: string, options: Partial<PlanOptions>) => {
-      const { stage, format = 'text', check: compare = false, write = false, giveUp = [] } = options
+    ends(async (name: string, options: Partial<PlanOptions> & { json?: boolean }) => {
+      const { stage, check: compare = false, write = false, giveUp = [] } = options
+      const format = formatOf(options)
       const { plan } = await import('./commands/plan.ts')
       return await plan(await loadTopology(name, shell.folder), { stage, format, check: compare, write, giveUp }, shell)
     }),

@@ -27,6 +27,8 @@ export interface ProcessTerms<Row = unknown, Value = unknown> extends StepOption
   readonly wall?: boolean
   /** Whether it sends facts under other keys than the one at hand (`out.fact`). State behind it then needs an inbox. Default false. */
   readonly rekeys?: boolean
+  /** The only fields of `incoming.value` that it reads: the others are then not decoded, and not there. Default: all. */
+  readonly reads?: readonly string[]
   /** Raise it when the meaning of the rows changes. Default 1. */
   readonly revision?: number
   readonly run: (incoming: Incoming, scope: Scope, out: Out, count: Count) => void
@@ -77,7 +79,7 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
       makes: true,
       rekeys: terms.rekeys ?? false,
       identity: false,
-      reads: undefined,
+      reads: terms.reads,
       passes: terms.passes ?? false,
       store: {
         name: step,

@@ -126,6 +126,7 @@ export function branch(
   if (names.length === 0)
     throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" branches nowhere`, { hint: 'Name at least one branch.' })
   const questions = Object.values(branches)
+  const value = valueFor(reads)
   const split = tip.draft.add(
     step,
     {
@@ -138,8 +139,9 @@ export function branch(
       passes: true,
       does: {
         run: (incoming, out) => {
+          const read = value(incoming)
           for (let port = 0; port < questions.length; port++) {
-            if (!(questions[port] as Function2<boolean>)(incoming.value, incoming)) continue
+            if (!(questions[port] as Function2<boolean>)(read, incoming)) continue
             out.same(port)
             return
           }

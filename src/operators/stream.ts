@@ -32,6 +32,8 @@ export type Reading<V, R extends string> = [R] extends [never]
     : V extends unknown
       ? Pick<V, Extract<keyof V, R | 'type'>>
       : never
+/** The same for a function that is chosen by the event's `type`, and so is never without that. */
+type ReadingEvent<V, R extends string> = string extends R ? V : V extends unknown ? Pick<V, Extract<keyof V, R | 'type'>> : never
 interface Reads<R extends string> {
   /** The only fields of the value that the functions of this step read: the others are then not decoded. */
   readonly reads?: readonly R[]
@@ -39,8 +41,8 @@ interface Reads<R extends string> {
 type FieldOf<V> = V extends unknown ? Extract<keyof V, string> : never
 
 type Outcome<K, V> = Translated<K, V> | Rejection | Ignored | readonly (Translated<K, V> | Ignored)[]
-export type Cases<V extends { readonly type: string }, K, Out> = {
-  readonly [T in V['type']]: ((event: Extract<V, { readonly type: T }>, fact: Fact<K>) => Out) | 'ignore'
+export type Cases<V extends { readonly type: string }, K, Out, R extends string = string> = {
+  readonly [T in V['type']]: ((event: ReadingEvent<Extract<V, { readonly type: T }>, R>, fact: Fact<K>) => Out) | 'ignore'
 }
 export type Fold<V, K, Row> =
   | ((row: Row | undefined, value: V, fact: Fact<K>) => Row | undefined)
@@ -117,13 +119,13 @@ export class Stream<K, V, Facts extends string> {
     return new Stream(order(this.#tip, step, options as OrderOptions<unknown, unknown>, readsOf(step, options)))
   }
   /** Turns foreign facts into facts of another contract: `operators/translate.ts`. */
-  translate<Name extends string, K2, V2 extends { readonly type: string }>(
+  translate<Name extends string, K2, V2 extends { readonly type: string }, R extends FieldOf<V> | (string & {}) = string>(
     step: string,
     to: Contract<Name, K2, V2>,
-    cases: [V] extends [{ readonly type: string }] ? Cases<V, K, NoInfer<Outcome<K2, V2>>> : never,
-    options: StepOptions = {},
+    cases: [V] extends [{ readonly type: string }] ? Cases<V, K, NoInfer<Outcome<K2, V2>>, R> : never,
+    options: StepOptions & Reads<R> = {},
   ): Stream<K2, V2, Facts> {
-    return new Stream(translate(this.#tip, step, to as unknown as AnyContract, cases as never, options, undefined))
+    return new Stream(translate(this.#tip, step, to as unknown as AnyContract, cases as never, options, options.reads))
   }
   /** Takes over another context's language, with a reason. */
   conform(step: string, to: Context, about: { readonly why: string }): Stream<K, V, Facts> {
@@ -163,12 +165,12 @@ export class Stream<K, V, Facts extends string> {
     return new Stream(keyBy(this.#tip, step, key, to as never, options, readsOf(step, options)))
   }
   /** One stream a question; a record goes to the first that says yes. */
-  branch<const Names extends string>(
+  branch<const Names extends string, R extends string = string>(
     step: string,
-    branches: { readonly [N in Names]: (value: V, fact: Fact<K>) => boolean },
-    options: StepOptions = {},
+    branches: { readonly [N in Names]: (value: Reading<V, R>, fact: Fact<K>) => boolean },
+    options: StepOptions & Reads<R> = {},
   ): { readonly [N in Names]: Stream<K, V, Facts> } {
-    const tips = branch(this.#tip, step, branches as never, options, undefined)
+    const tips = branch(this.#tip, step, branches as never, options, options.reads)
     return Object.fromEntries(Object.entries(tips).map(([name, tip]) => [name, new Stream(tip)])) as never
   }
   /** Both streams as one, in no promised order. In front of a projection use an inbox instead. */
@@ -176,7 +178,7 @@ export class Stream<K, V, Facts extends string> {
     return new Stream(merge([this.#tip, tipOf(other, `what step "${step}" merges`)], step))
   }
   /** The stateful kernel node as it is: `operators/process.ts`. */
-  process<Row, V2 = V>(step: string, terms: ProcessTerms<Row, V2>): Stream<K, V2, Facts> {
+  process<Row, V2 = V>(step: string, terms: ProcessTerms<Row, V2> & { readonly reads?: readonly FieldOf<V>[] }): Stream<K, V2, Facts> {
     return new Stream(process([this.#tip], step, terms, this.#tip.facts))
   }
   /** Folds facts into a queryable view: `operators/project.ts`. */
@@ -215,14 +217,14 @@ export interface SinkOptions extends StepOptions {
 export interface SourceOptions extends StepOptions {
   /** The step's name. Default: the contract's. */
   readonly step?: string
-  /** Why redelivered facts do no harm, although no step drops them. Without it, `check` wants a dedupe, an order or a gate behind every source. */
+  /** Why redelivered facts do no harm, although no step drops them; `tidemark plan` prints it. Without it, `check` wants a dedupe, an order or a gate behind every source. */
   readonly noDedupe?: string
 }
 
 export interface PlainStreamOptions extends StepOptions {
   /** Partitions of the topic where tidemark makes it. Default 4. */
   readonly partitions?: number
-  /** Why redelivered records do no harm. Plain streams need no dedupe; this only documents it. */
+  /** The step's name. Default: the topic's, in lower case and with dashes. */
   readonly step?: string
   readonly cleanup?: 'compact' | 'delete'
 }

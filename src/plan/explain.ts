@@ -4,12 +4,12 @@
  */
 import { describe } from '../topology/describe.ts'
 import { type Node, readsLog, storeOf } from '../topology/node.ts'
-import type { Plan, PlanFacts, StagePlan, TopicPlan, TopicRole } from './plan.ts'
+import type { CoPartitioning, KeyedBy, Plan, PlanFacts, StagePlan, TopicPlan, TopicRole } from './plan.ts'
 import { subTopologies } from './subtopologies.ts'
 import { type TaskPlan, tasksOf, topicRead } from './tasks.ts'
 
 /** The passes, in their order. */
-export const SECTIONS = ['topology', 'subtopologies', 'stages', 'topics', 'stores', 'tasks'] as const
+export const SECTIONS = ['topology', 'subtopologies', 'stages', 'co-partitioning', 'topics', 'stores', 'tasks'] as const
 export type Section = (typeof SECTIONS)[number]
 
 type Facts = Pick<PlanFacts, 'generationOf'>
@@ -74,6 +74,11 @@ const TEXTS: Readonly<Record<Section, (plan: Plan, facts: Facts) => Text>> = {
     about: 'what lies between two recorded logs, and how it can be made again.',
     lines: plan.stages.flatMap((stage, i) => [...(i === 0 ? [] : ['']), ...stageLines(plan, stage, facts)]),
   }),
+  'co-partitioning': (plan, facts) => ({
+    title: 'Co-partitioning',
+    about: 'inputs that must have equal partition counts, so that one task sees all records of a key. No step changes the key on the way.',
+    lines: plan.coPartitioning.flatMap(({ stage, groups }) => groups.flatMap((group) => groupLines(plan, stage, group, facts))),
+  }),
   topics: (plan) => ({
     title: 'Topics',
     about: 'every topic that is read or written; those that are missing are made at the start.',
@@ -131,6 +136,17 @@ function stageLines(plan: Plan, stage: StagePlan, facts: Facts): string[] {
   else lines.push('  again   What it decides is recorded in what it writes, so nothing behind it depends on when it ran.')
   return lines
 }
+
+function groupLines(plan: Plan, stage: string, { logs, partitions, because }: Group, facts: Facts): string[] {
+  const named = (steps: readonly string[]): string => steps.map((log) => topicRead(plan.app, plan.graph, log, facts)).join(', ')
+  const counted = `${count(partitions, 'partition')}${logs.length > 1 ? ' each' : ''}`
+  if (because.length === 0) return [`${stage}: ${named(logs)}, ${counted}`, '  Nothing is kept by its keys, so it may have any count.']
+  const why = because.map(({ step, keeps, reads }) => [step, `keeps ${KEPT[keeps]} by the keys of ${named(reads)}`])
+  return [`${stage}: ${named(logs)}, ${counted}`, ...columns(why).map((line) => `  ${line}`)]
+}
+
+type Group = CoPartitioning['groups'][number]
+const KEPT: Readonly<Record<KeyedBy['keeps'], string>> = { rows: 'rows', parked: 'records that failed, and those behind them,' }
 
 function viewsOf(plan: Plan, stage: StagePlan): string[] {
   return plan.graph.nodes.filter((node) => stage.steps.includes(node.id) && storeOf(node)?.view !== undefined).map(({ id }) => id)
@@ -201,6 +217,19 @@ const DATA: Readonly<Record<Section, (plan: Plan, facts: Facts) => unknown>> = {
       changelog: stage.changelog,
       projections: viewsOf(plan, stage),
     })),
+  'co-partitioning': (plan, facts) =>
+    plan.coPartitioning.map(({ stage, groups }) => ({
+      stage,
+      groups: groups.map(({ logs, partitions, because }) => ({
+        reads: logs.map((log) => topicRead(plan.app, plan.graph, log, facts)),
+        partitions,
+        because: because.map(({ step, keeps, reads }) => ({
+          step,
+          keeps,
+          reads: reads.map((log) => topicRead(plan.app, plan.graph, log, facts)),
+        })),
+      })),
+    })),
   topics: (plan) => plan.topics,
   stores: (plan) => plan.stages.flatMap((stage) => stage.stores.map((store) => ({ ...store, stage: stage.name }))),
   tasks: (plan, facts) =>
@@ -214,13 +243,14 @@ function stepData(node: Node): unknown {
     from: node.from,
     topic: node.kind === 'source' || node.kind === 'sink' ? node.topic : undefined,
     contract: node.kind === 'source' ? node.contract?.name : undefined,
+    noDedupe: node.kind === 'source' ? node.noDedupe : undefined,
     store: storeOf(node)?.name,
     onError: readsLog(node) ? undefined : node.onError,
   }
 }
 
 /** @example count(1, 'task') // '1 task' */
-function count(n: number, what: string): string {
+export function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? '' : 's'}`
 }
 

@@ -5,7 +5,7 @@
  * Left out: changelogs, dead-letter topics and decisions. Every stage has them, and they would hide the picture.
  */
 import { type Node, type NodeId, storeOf } from '../topology/node.ts'
-import type { Plan, StagePlan } from './plan.ts'
+import type { Plan } from './plan.ts'
 
 /** Colours that are read on white and on black alike: each sets its own text colour. */
 const CLASSES = [
@@ -18,18 +18,15 @@ const CLASSES = [
 
 /** @example mermaid(planOf(retail.graph)) // 'flowchart LR\n...' */
 export function mermaid(plan: Plan): string {
-  const byId = new Map(plan.graph.nodes.map((node) => [node.id, node]))
-  const outside = plan.graph.nodes.filter((node) => !withinStage(node))
-  const lines = [
-    'flowchart LR',
-    ...outside.map((node) => `  ${shape(node)}`),
-    ...published(plan).map(({ step, topic }) => `  ${topicName(step)}[/"${topic}"/]:::topic`),
-    ...plan.stages.flatMap((stage) => stageBox(stage, byId)),
-    ...arrows(plan),
-    ...published(plan).map(({ step }) => `  ${nodeName(step)} --> ${topicName(step)}`),
-    ...CLASSES.map((line) => `  ${line}`),
-  ]
-  return `${lines.join('\n')}\n`
+  const passing = new Set(plan.graph.nodes.filter(withinStage).map(({ id }) => id))
+  return stepsDrawn(
+    plan,
+    plan.stages.map((stage) => ({
+      name: `stage_${stage.name}`,
+      title: `${stage.name}: ${stage.class}, ${stage.class === 'fold' ? 'can be replayed' : 'recorded in what it writes'}`,
+      steps: stage.steps.filter((id) => passing.has(id)),
+    })),
+  )
 }
 
 /** What begins and ends stages is drawn between them. */
@@ -37,15 +34,39 @@ function withinStage(node: Node): boolean {
   return node.kind !== 'source' && node.kind !== 'repartition' && node.kind !== 'sink'
 }
 
-function stageBox(stage: StagePlan, byId: ReadonlyMap<NodeId, Node>): string[] {
-  const steps = stage.steps.map((id) => byId.get(id) as Node).filter(withinStage)
-  if (steps.length === 0) return []
-  const again = stage.class === 'fold' ? 'can be replayed' : 'recorded in what it writes'
-  return [
-    `  subgraph stage_${stage.name.replaceAll('-', '_')}["${stage.name}: ${stage.class}, ${again}"]`,
-    ...steps.map((node) => `    ${shape(node)}`),
-    '  end',
-  ]
+export interface Box {
+  readonly name: string
+  readonly title: string
+  readonly steps: readonly NodeId[]
+}
+
+/** All steps and what travels between them, some of them in boxes. */
+export function stepsDrawn(plan: Plan, boxes: readonly Box[]): string {
+  const boxed = new Set(boxes.flatMap(({ steps }) => steps))
+  const shapes = new Map(plan.graph.nodes.map((node) => [node.id, shape(node)]))
+  return chart([
+    ...plan.graph.nodes.filter(({ id }) => !boxed.has(id)).map(({ id }) => shapes.get(id) as string),
+    ...published(plan).map(({ step, topic }) => `${topicName(step)}[/"${topic}"/]:::topic`),
+    ...boxes.flatMap(({ name, title, steps }) =>
+      box(
+        name,
+        title,
+        steps.map((id) => shapes.get(id) as string),
+      ),
+    ),
+    ...arrows(plan),
+    ...published(plan).map(({ step }) => `${nodeName(step)} --> ${topicName(step)}`),
+  ])
+}
+
+/** A box around what it holds; nothing where it holds nothing. */
+export function box(name: string, title: string, held: readonly string[]): string[] {
+  return held.length === 0 ? [] : [`subgraph ${idOf(name)}["${title}"]`, ...held.map((line) => `  ${line}`), 'end']
+}
+
+/** A whole drawing. */
+export function chart(lines: readonly string[]): string {
+  return `${['flowchart LR', ...[...lines, ...CLASSES].map((line) => `  ${line}`)].join('\n')}\n`
 }
 
 function published(plan: Plan): { readonly step: NodeId; readonly topic: string }[] {
@@ -55,7 +76,7 @@ function published(plan: Plan): { readonly step: NodeId; readonly topic: string 
   })
 }
 
-function shape(node: Node): string {
+export function shape(node: Node): string {
   const name = nodeName(node.id)
   switch (node.kind) {
     case 'source':
@@ -75,13 +96,16 @@ function shape(node: Node): string {
 function arrows({ graph }: Plan): string[] {
   const edges = graph.nodes.flatMap((node) => node.from.map(({ id, port }) => ({ from: id, port, to: node.id })))
   const split = new Set(edges.filter(({ port }) => port > 0).map(({ from }) => from))
-  return edges.map(({ from, port, to }) => `  ${nodeName(from)} ${split.has(from) ? `-- ${port + 1} -->` : '-->'} ${nodeName(to)}`)
+  return edges.map(({ from, port, to }) => `${nodeName(from)} ${split.has(from) ? `-- ${port + 1} -->` : '-->'} ${nodeName(to)}`)
 }
 
 // Names begin with what they are, because mermaid takes some words, such as "end", for its own. A step's name has no underscore itself.
-function nodeName(id: NodeId): string {
-  return `step_${id.replaceAll('-', '_')}`
+export function nodeName(id: NodeId): string {
+  return idOf(`step_${id}`)
 }
 function topicName(step: NodeId): string {
-  return `topic_${step.replaceAll('-', '_')}`
+  return idOf(`topic_${step}`)
+}
+function idOf(name: string): string {
+  return name.replaceAll('-', '_')
 }

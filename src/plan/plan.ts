@@ -8,6 +8,8 @@ export interface Plan {
   readonly app: string
   readonly graph: Graph
   readonly stages: readonly StagePlan[]
+  /** Of each stage, in their order: which of its inputs divide keys alike, and why they must. */
+  readonly coPartitioning: readonly CoPartitioning[]
   readonly topics: readonly TopicPlan[]
   readonly warnings: readonly string[]
   /** Numbers of stores that were given up: nothing gets them again. */
@@ -37,6 +39,28 @@ export interface StagePlan {
   readonly spent: readonly number[]
   /** undefined for a stage without stores. */
   readonly changelog: string | undefined
+}
+
+/** Why one task of a stage sees all records of a key. */
+export interface CoPartitioning {
+  readonly stage: string
+  /** Inputs that must have equal partition counts, and have. One that nothing binds to another is a group of its own. */
+  readonly groups: readonly {
+    /** Steps that read a log. */
+    readonly logs: readonly NodeId[]
+    /** Of each of its logs. */
+    readonly partitions: number
+    /** What asks for it; empty where counts could differ. */
+    readonly because: readonly KeyedBy[]
+  }[]
+}
+
+/** A step that keeps something by key, and the logs whose keys reach it as they are. */
+export interface KeyedBy {
+  readonly step: NodeId
+  /** Rows of a store, or records that failed and are parked with those behind them. */
+  readonly keeps: 'rows' | 'parked'
+  readonly reads: readonly NodeId[]
 }
 
 export interface StorePlan {

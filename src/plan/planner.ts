@@ -1,10 +1,10 @@
 /**
- * Topology + facts -> plan, pass by pass. Each pass is a pure function in its own file and can be printed (`tidemark plan --stage`):
- * sub-topologies, stages, partitions and co-partitioning, stores, topics.
+ * Topology + facts -> plan, pass by pass. Each pass is a pure function in its own file, and what it comes to can be printed on its own, as
+ * text, JSON or picture (`tidemark plan --stage`): sub-topologies, stages, co-partitioning, topics, stores, tasks.
  */
 import { TidemarkError } from '../base/errors.ts'
 import { type Graph, type Node, type NodeId, readsLog, storeOf } from '../topology/node.ts'
-import { checkCopartitioning } from './copartition.ts'
+import { coPartitioning } from './copartition.ts'
 import { changelogTopic } from './naming.ts'
 import type { Plan, PlanFacts, StagePlan } from './plan.ts'
 import { type StageDraft, stagesOf } from './stages.ts'
@@ -28,7 +28,7 @@ export function planOf(graph: Graph, facts: PlanFacts = NOTHING_KNOWN): Plan {
   const drafts = stagesOf(subTopologies(graph))
   const partitions = partitionsOfLogs(drafts, facts)
   const countOf = (log: Node): number => partitions.get(log.id) as number
-  checkCopartitioning(graph, countOf)
+  const divided = coPartitioning(graph, drafts, countOf)
   const stores = numberStores(graph.nodes, facts)
   const stages = drafts.map((draft): StagePlan => {
     const generation = facts.generationOf('stage', draft.name)
@@ -59,6 +59,7 @@ export function planOf(graph: Graph, facts: PlanFacts = NOTHING_KNOWN): Plan {
     app: graph.name,
     graph,
     stages: Object.freeze(stages),
+    coPartitioning: Object.freeze(divided),
     topics: Object.freeze(topics),
     warnings: Object.freeze(warningsOf(graph)),
     spent: facts.spent,

@@ -13,11 +13,18 @@ function wantedBy(node: Node): Wanted[] {
   if (store !== undefined) {
     wanted.push({ step: node.id, name: store.name, kind: 'rows', fingerprint: fingerprintOf(node, store), revision: store.revision })
   }
-  // A source has no input to hold back: what fails there has no key that can be trusted, and is dead-lettered.
-  if (node.onError.then === 'park' && node.from.length > 0 && (node.kind === 'step' || node.kind === 'keyed')) {
+  if (parksKeys(node)) {
     wanted.push({ step: node.id, name: `${node.id}/parked`, kind: 'parked', fingerprint: 'records-1', revision: 1 })
   }
   return wanted
+}
+
+/**
+ * Whether a step holds back a key whose record failed. A source does not: what fails there has no key that can be trusted, and is
+ * dead-lettered. Nor does what only leads records on.
+ */
+export function parksKeys(node: Node): boolean {
+  return node.onError.then === 'park' && (node.kind === 'step' || node.kind === 'keyed')
 }
 
 function fingerprintOf(node: Node, store: StoreSpec): string {

@@ -48,7 +48,7 @@ export interface RunningFeed {
   readonly problems: readonly string[]
   /** Event ids of records that the feed broke on purpose, so that they end as dead letters: these are no failure. Default none. */
   readonly broken?: ReadonlySet<string>
-  /** Lines about the data for a live display, such as the busiest keys; at most a handful. */
+  /** Lines about the data for a live display, such as the busiest keys; at most a handful, and the first begins with what they are. */
   highlights(): readonly string[]
   /** Compares the application's views with a recomputation of its own from the input, once everything is applied. */
   check(subject: FeedSubject): Promise<FeedCheck>

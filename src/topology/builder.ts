@@ -35,7 +35,7 @@ export interface StepOptions {
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   source: ['step', 'noDedupe'],
   stream: ['step', 'partitions', 'cleanup'],
-  translate: [],
+  translate: ['reads'],
   dedupe: ['by', 'id', 'sequence', 'keep', 'reads'],
   order: ['sequence', 'gap', 'reads'],
   inbox: ['partitions'],
@@ -43,9 +43,9 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   map: ['value', 'reads'],
   flatMap: ['value', 'reads'],
   keyBy: ['reads'],
-  branch: [],
+  branch: ['reads'],
   project: ['row', 'fold', 'owner', 'decisions', 'windows', 'publish', 'revision', 'gate', 'identity', 'reads'],
-  process: ['rows', 'ranged', 'expires', 'passes', 'value', 'keeps', 'wall', 'rekeys', 'revision', 'run', 'wake', 'page'],
+  process: ['rows', 'ranged', 'expires', 'passes', 'value', 'keeps', 'wall', 'rekeys', 'reads', 'revision', 'run', 'wake', 'page'],
   to: ['partitions', 'cleanup'],
 }
 

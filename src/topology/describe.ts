@@ -6,6 +6,7 @@ import { storeOf } from './node.ts'
  * @example describe(retail.graph)
  * // source order-lifecycle (orders.lifecycle.v1)
  * // dedupe orders-once <- order-lifecycle [store]
+ * // source prices (prices.v1), not deduplicated: "each price replaces the last"
  */
 export function describe(graph: Graph): string {
   return graph.nodes.map(line).join('\n')
@@ -15,5 +16,7 @@ function line(node: Node): string {
   const from = node.from.map(({ id, port }) => (port === 0 ? id : `${id}:${port}`)).join(', ')
   const topic = node.kind === 'source' || node.kind === 'sink' ? ` (${node.topic})` : ''
   const store = storeOf(node) === undefined ? '' : ' [store]'
-  return `${node.operator} ${node.id}${topic}${from === '' ? '' : ` <- ${from}`}${store}`
+  // Quoted as JSON, because a reason may have lines.
+  const undeduplicated = node.kind === 'source' && node.noDedupe !== undefined ? `, not deduplicated: ${JSON.stringify(node.noDedupe)}` : ''
+  return `${node.operator} ${node.id}${topic}${from === '' ? '' : ` <- ${from}`}${store}${undeduplicated}`
 }

@@ -57,6 +57,35 @@ describe('words', () => {
     expect(out).toMatch(/Options of its feed:\n\s+--orders <n>\s+how many orders there are \(default: 200\)/)
   })
 
+  test('that ask for JSON are the same for every command, or are answered with what it has instead', async () => {
+    for (const command of HELPED) {
+      const words = command.split(' ')
+      const { out } = await tidemark(...words, '--help')
+      if (out.includes(' --json ')) continue
+      expect(['export', 'dead', 'topics']).toContain(command)
+      const refused = await tidemark(...words, ...(command === 'export' ? ['stock'] : []), '--json')
+      const { error } = JSON.parse(refused.out) as { error: { message: string; hint: string } }
+      expect([refused.code, error.message]).toEqual([64, "unknown option '--json'"])
+      expect(error.hint).toMatch(/^Leave it out: what is printed is JSON|--json behind it: tidemark (dead|topics) \w+ .*--json\.$/)
+    }
+    expect((await tidemark('--json')).err).toContain('hint: It goes behind a command')
+    expect((await tidemark('check', SHOP, '--format', 'json')).err).toContain('hint: For JSON say --json.\n')
+  })
+
+  test('of two that print one thing in two ways are refused, and --json is --format json', async () => {
+    for (const command of ['plan', 'acl']) {
+      const said = await tidemark(command, SHOP, '--json')
+      expect(said).toEqual(await tidemark(command, SHOP, '--format', 'json'))
+      expect([said.code, typeof JSON.parse(said.out)]).toEqual([0, 'object'])
+      expect(await tidemark(command, SHOP, '--format', 'json', '--json')).toEqual(said)
+      expect(await tidemark(command, SHOP, '--format', 'text', '--json')).toMatchObject({
+        code: 64,
+        out: expect.stringContaining('"message":"--json and --format text contradict each other"'),
+      })
+    }
+    expect((await tidemark('plan', SHOP)).out).toMatch(/^shop: /)
+  })
+
   test('of nothing at all get the help, and no success', async () => {
     const { code, err } = await tidemark()
     expect(code).toBe(64)
@@ -122,12 +151,14 @@ describe('plan', () => {
       stores: [{ id: 1, name: 'orders-once' }, { id: 2 }, { id: 3, name: 'demand-by-sku' }],
     })
     expect((await tidemark('plan', SHOP, '--format', 'mermaid')).out).toMatch(/^flowchart LR\n/)
+    const drawn = await tidemark('plan', SHOP, '--stage', 'co-partitioning', '--format', 'mermaid')
+    expect(drawn).toMatchObject({ code: 0, out: expect.stringContaining('step_orders -- rows by key --> step_orders_once') })
   })
 
   test('refuses what contradicts itself', async () => {
     for (const args of [
       ['--check', '--write'],
-      ['--format', 'mermaid', '--stage', 'topics'],
+      ['--format', 'mermaid', '--check'],
       ['--check', '--stage', 'topics'],
     ])
       expect((await tidemark('plan', SHOP, ...args)).code).toBe(64)
@@ -138,7 +169,8 @@ describe('plan', () => {
     const missing = await tidemark('plan', folder, '--check')
     expect(missing).toMatchObject({ code: 1, err: expect.stringContaining('PLAN_LOCK_INVALID') })
 
-    expect((await tidemark('plan', folder, '--write')).code).toBe(0)
+    const written = await tidemark('plan', folder, '--write', '--json')
+    expect(JSON.parse(written.out)).toEqual({ wrote: join(folder, 'shop.plan.json'), changes: [], givenUp: [] })
     expect(await tidemark('plan', folder, '--check')).toMatchObject({ code: 0 })
 
     const renamed = copyOf('renamed.ts', readFileSync(join(folder, 'shop.plan.json'), 'utf8'))

@@ -102,6 +102,47 @@ describe('once', () => {
   })
 })
 
+describe('on no terminal', () => {
+  test('says once what to try next, also on a row as soon as there is one, and at the end what stands out', async () => {
+    const command = await waiting(temporary())
+    const [, row] = await command.wrote(/try: curl '(\S+\/views\/demand-by-sku\/\S+)' {3}\(one row, and how fresh it is\)/)
+    expect(await (await fetch(row as string)).json()).toMatchObject({ freshness: { state: expect.any(String) } })
+    const [, page] = await command.wrote(/try: curl '(\S+\?limit=5)' {3}\(a page of rows\)/)
+    expect(await (await fetch(page as string)).json()).toMatchObject({ rows: expect.any(Array) })
+    command.signal('SIGINT')
+    const { out } = await command.ended()
+    for (const once of [`try: npx tidemark plan ${SHOP} `, 'try: Ctrl-C ', 'one row', 'a page of rows'])
+      expect(out.split(once)).toHaveLength(2)
+    expect(out.split('\n').slice(-3, -1)).toEqual(['busiest: sku 2', expect.stringMatching(/^stopped\. /)])
+
+    const through = await tidemark('dev', SHOP, '--dir', temporary(), '--once')
+    expect(through.out.split('\n').slice(-3, -1)).toEqual(['busiest: sku 2', expect.stringContaining('equal to the recomputation')])
+  })
+
+  test('says how many more rows could not be read than it lists, and --json lists them all, as one object', async () => {
+    const [dir, other] = [temporary(), temporary()]
+    const csv = join(dir, 'invoices.csv')
+    const rows = Array.from(
+      { length: 14 },
+      (_, i) => `5363${i},85123A,HEART,${i < 12 ? 'many' : 6},2010-12-01 08:26:00,2.55,17850,United Kingdom`,
+    )
+    writeFileSync(csv, ['InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country', ...rows, ''].join('\n'))
+    const plain = await inProcess(['dev', 'topologies/retail', '--dir', join(dir, 'data'), '--csv', csv, '--once'])
+    expect(plain.code).toBe(3)
+    expect(plain.out.match(/^input: line \d+ is left out: .*$/gm)).toHaveLength(10)
+    expect(plain.out).toContain('\ninput: 2 more rows could not be read; --json lists them all, under "unread"\n')
+    const json = await inProcess(['dev', 'topologies/retail', '--dir', join(other, 'data'), '--csv', csv, '--once', '--json'])
+    const { unread } = JSON.parse(json.out) as { unread: readonly string[] }
+    expect(json.out.trimEnd()).not.toContain('\n')
+    expect(unread.map((sentence) => /^line (\d+) is left out: /.exec(sentence)?.[1])).toEqual(
+      Array.from({ length: 12 }, (_, i) => `${i + 2}`),
+    )
+    // Told on stderr there, as everything that is no answer.
+    expect(json.err).toContain('input: 2 more rows could not be read')
+    expect(json.err).toContain('try: npx tidemark plan topologies/retail')
+  })
+})
+
 test('a start after a kill says where it goes on, what it restored and how long that took; a first start says nothing', async () => {
   const dir = temporary()
   const first = await waiting(dir)

@@ -2,7 +2,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { nearest } from '../../src/base/nearest.ts'
-import { picture, plainLine, type Sample, Screen } from '../../src/cli/live.ts'
+import { Lines } from '../../src/cli/lines.ts'
+import { nextSteps, picture, plainLine, type Sample, Screen } from '../../src/cli/live.ts'
 import { bar, COLORS, clipped, clockTime, grouped, PLAIN, paint, table, widthOf, wrapped } from '../../src/cli/render.ts'
 import type { Output } from '../../src/cli/shell.ts'
 
@@ -120,7 +121,7 @@ describe('the live display', () => {
       '',
       '  busiest: sku 1',
       '',
-      '  4 rows could not be read; the last:',
+      '  4 rows could not be read (--json lists them all); the last:',
       '  line 4: no units',
       '  line 5: no units',
       '  line 6: no units',
@@ -162,5 +163,48 @@ describe('the live display', () => {
     // Three lines up, one line written, the rest of the old picture cleared.
     expect(rows[1]).toBe('\u001b[3A\r\u001b[2Kone\n\u001b[J')
     expect(rows[2]).toBe('\u001b[?25h')
+  })
+})
+
+describe('where nothing is redrawn', () => {
+  const told = (): { lines: Lines; said: string[] } => {
+    const said: string[] = []
+    return { said, lines: new Lines({ ...terminal(false), write: async (text) => void said.push(text.trimEnd()) }) }
+  }
+
+  test('what to try next is said once, and what can be tried later when it can', async () => {
+    const { lines, said } = told()
+    await lines.next(nextSteps('shop', 'demand', 'http://127.0.0.1:8080', undefined, false))
+    await lines.next(nextSteps('shop', 'demand', 'http://127.0.0.1:8080', 'http://127.0.0.1:8080/views/demand/sku%201', true))
+    expect(said).toEqual([
+      "try: curl 'http://127.0.0.1:8080/views/demand?limit=5'   (a page of rows)",
+      'try: npx tidemark plan shop   (what runs here, and why)',
+      'try: Ctrl-C   (stops it; started again, it goes on)',
+      "try: curl 'http://127.0.0.1:8080/views/demand/sku%201'   (one row, and how fresh it is)",
+    ])
+  })
+
+  test('the highlights are one line every ten seconds, and one at the end', async () => {
+    const { lines, said } = told()
+    const busiest = ['busiest: sku 1    7 units', '         sku 2    6 units']
+    for (const now of [50, 1_050, 10_049, 10_050, 11_050, 20_050]) await lines.highlights(busiest, now, false)
+    await lines.highlights(busiest, 20_100, true)
+    await lines.highlights([], 20_200, true)
+    expect(said).toEqual(Array(3).fill('busiest: sku 1 7 units; sku 2 6 units'))
+  })
+
+  test('ten rows that could not be read are said one by one, of the others how many there are and where they all are', async () => {
+    const { lines, said } = told()
+    const problems = Array.from({ length: 12 }, (_, i) => `line ${i + 1}: no units`)
+    await lines.problems(problems.slice(0, 1), false)
+    await lines.problems(problems.slice(0, 11), false)
+    await lines.problems(problems, false)
+    expect(said).toEqual([
+      ...problems.slice(0, 10).map((problem) => `input: ${problem}`),
+      'input: 1 more row could not be read; --json lists them all, under "unread"',
+    ])
+    await lines.problems(problems, true)
+    await lines.problems(problems, true)
+    expect(said.slice(11)).toEqual(['input: 2 more rows could not be read; --json lists them all, under "unread"'])
   })
 })

@@ -1,4 +1,4 @@
-/** One suite for every schema source (with a registry or without): what a codec relies on. */
+/** One suite for every schema source (there are files and memory, and no registry yet): what a codec relies on. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -15,6 +15,7 @@ const plan = (define: (flow: Flow) => unknown, facts: PlanFacts = NOTHING_KNOWN)
   return () => planOf(graph, facts)
 }
 const items = (flow: Flow, topic: string, partitions: number) => flow.stream(topic, { key: text, value: Item }, { partitions })
+type Items = ReturnType<typeof items>
 const count = { rows: Item, run: () => {} }
 
 describe('a key that changed on the way', () => {
@@ -149,6 +150,77 @@ describe('logs of different partition counts', () => {
     expect(new Set(Object.values(await run.rows('sums')).map(({ total }) => total))).toEqual(new Set([3]))
     expect(Object.keys(await run.rows('sums'))).toHaveLength(12)
     await run.close()
+  })
+})
+
+describe('the proof', () => {
+  const proof = (define: (flow: Flow) => unknown, facts?: PlanFacts) => plan(define, facts)().coPartitioning
+  const parks = { onError: 'park' } as const
+
+  test('names what is kept by key, the logs whose keys those are, and the count that these share', () => {
+    const joined = proof((flow) =>
+      items(flow, 'one', 3)
+        .merge('both', items(flow, 'other', 3))
+        .filter('odd', () => true, parks)
+        .process('count', count),
+    )
+    const reads = ['one', 'other']
+    expect(joined).toEqual([
+      {
+        stage: 'one',
+        groups: [
+          {
+            logs: reads,
+            partitions: 3,
+            because: [
+              { step: 'odd', keeps: 'parked', reads },
+              { step: 'count', keeps: 'rows', reads },
+            ],
+          },
+        ],
+      },
+    ])
+  })
+
+  test('binds logs over steps that share one, and leaves alone what nothing is kept by', () => {
+    const [stage, ...others] = proof((flow) => {
+      const [a, b, c, free] = ['a', 'b', 'c', 'free'].map((topic) => items(flow, topic, topic === 'free' ? 5 : 2)) as [
+        Items,
+        Items,
+        Items,
+        Items,
+      ]
+      a.merge('ab', b).process('count-ab', count)
+      b.merge('bc', c).process('count-bc', count)
+      free.merge('all', a).to('out-step', 'out')
+    })
+    expect(others).toEqual([])
+    expect(stage?.groups.map(({ logs, partitions, because }) => [logs, partitions, because.map(({ step }) => step)])).toEqual([
+      [['a', 'b', 'c'], 2, ['count-ab', 'count-bc']],
+      [['free'], 5, []],
+    ])
+  })
+
+  test('asks nothing of a step that only leads records on, also where the topology parks by default', () => {
+    const { graph } = topology(
+      'leading',
+      (flow) => {
+        items(flow, 'one', 2)
+          .merge('both', items(flow, 'other', 3))
+          .to('out-step', 'out')
+        return []
+      },
+      parks,
+    )
+    expect(planOf(graph).coPartitioning[0]?.groups.map(({ partitions, because }) => [partitions, because])).toEqual([
+      [2, []],
+      [3, []],
+    ])
+  })
+
+  test('is of the counts that topics have, where they exist already', () => {
+    const counted = proof((flow) => items(flow, 'one', 2).process('count', count), { ...NOTHING_KNOWN, partitionsOf: () => 7 })
+    expect(counted[0]?.groups[0]?.partitions).toBe(7)
   })
 })
 

@@ -1,9 +1,11 @@
 /** A plan in words, as data and as a picture: every pass can be read, and the same plan is always told in the same way. */
 import { describe, expect, test } from 'vitest'
 import { schema, text, topology } from '#tidemark'
-import { explain, explainJson, SECTIONS } from '../../src/plan/explain.ts'
+import { explain, explainJson, SECTIONS, type Section } from '../../src/plan/explain.ts'
 import { mermaid } from '../../src/plan/mermaid.ts'
+import { picture } from '../../src/plan/pictures.ts'
 import { NOTHING_KNOWN, planOf } from '../../src/plan/planner.ts'
+import { preferences } from '../fixtures/crm.ts'
 import { shop } from '../fixtures/shop/index.ts'
 
 const plan = planOf(shop.graph)
@@ -42,6 +44,13 @@ Stages: what lies between two recorded logs, and how it can be made again.
     again   It reads one log, and nothing else decides: reading that log again gives the same rows, byte for byte.
             Made again and compared by: tidemark replay demand-by-sku
 
+Co-partitioning: inputs that must have equal partition counts, so that one task sees all records of a key. No step changes the key on the way.
+  orders: orders.v1, 2 partitions
+    orders-once      keeps rows by the keys of orders.v1
+    orders-in-order  keeps rows by the keys of orders.v1
+  demand: shop-demand-g1-inbox, 2 partitions
+    demand-by-sku  keeps rows by the keys of shop-demand-g1-inbox
+
 Topics: every topic that is read or written; those that are missing are made at the start.
   source     orders.v1                     2 partitions  kept for ever                      facts from outside
   inbox      shop-demand-g1-inbox          2 partitions  kept for ever                      translated facts, keyed as their projection needs them
@@ -78,6 +87,22 @@ Tasks: a stage on one partition; the unit that moves between workers.
   })
 })
 
+test('a source that nothing deduplicates says why, in words and as data (G03)', () => {
+  const why = 'its readers take the last one,\nalways'
+  const { graph } = topology('open', (flow) => {
+    flow.source(preferences, { noDedupe: why }).to('out-step', 'out')
+    return []
+  })
+  const open = planOf(graph)
+  const line = 'source contact-preferences (crm.preferences.v1), not deduplicated: "its readers take the last one,\\nalways"'
+  expect(explain(open, NOTHING_KNOWN, ['topology'])).toContain(`\n  ${line}\n`)
+  expect(explain(open, NOTHING_KNOWN)).toContain(line)
+  expect(explainJson(open, NOTHING_KNOWN, ['topology'])).toMatchObject({
+    topology: [{ step: 'contact-preferences', noDedupe: why }, { noDedupe: undefined }],
+  })
+  expect(explain(plan, NOTHING_KNOWN)).not.toContain('deduplicated')
+})
+
 test('as data, every pass is a list of its own, and nothing is lost on the way to JSON', () => {
   const data = JSON.parse(JSON.stringify(explainJson(plan, NOTHING_KNOWN))) as Record<string, unknown[]>
   expect(Object.keys(data)).toEqual(['app', ...SECTIONS, 'warnings'])
@@ -92,6 +117,16 @@ test('as data, every pass is a list of its own, and nothing is lost on the way t
     { class: 'ingest', writes: ['shop-demand-g1-inbox'] },
     { class: 'fold', projections: ['demand-by-sku'] },
   ])
+  expect(data['co-partitioning']?.[1]).toEqual({
+    stage: 'demand',
+    groups: [
+      {
+        reads: ['shop-demand-g1-inbox'],
+        partitions: 2,
+        because: [{ step: 'demand-by-sku', keeps: 'rows', reads: ['shop-demand-g1-inbox'] }],
+      },
+    ],
+  })
   expect(data.topics).toHaveLength(12)
   expect(data.tasks).toHaveLength(4)
   expect(Object.keys(explainJson(plan, NOTHING_KNOWN, ['tasks']))).toEqual(['app', 'tasks', 'warnings'])
@@ -142,5 +177,58 @@ describe('as a picture', () => {
     expect(drawn).not.toContain('subgraph stage_end')
     // "end" ends a box in mermaid, so no name may be that alone.
     expect(drawn).toContain('step_end[/"end"/]:::topic\n')
+  })
+
+  describe('every pass has one of its own', () => {
+    const drawn = (section: Section): string[] =>
+      picture(plan, NOTHING_KNOWN, section)
+        .split('\n')
+        .map((line) => line.trim())
+        .filter((line) => line !== '' && !line.startsWith('classDef'))
+
+    test.each(SECTIONS)('%s: each arrow leads from something drawn to something drawn, and no name is drawn twice', (section) => {
+      const [first, ...lines] = drawn(section)
+      expect(first).toBe('flowchart LR')
+      const named = lines.flatMap((line) => /^(?:subgraph )?(\w+)[[(]/.exec(line)?.[1] ?? [])
+      expect(new Set(named).size).toBe(named.length)
+      const arrows = lines.flatMap((line) => {
+        const [, from, to] = /^(\w+) -(?:->|- .* -->|\. .* \.->) (\w+)$/.exec(line) ?? []
+        return from === undefined ? [] : [from, to]
+      })
+      expect(arrows.length).toBeGreaterThan(0)
+      expect(arrows.filter((name) => !named.includes(name as string))).toEqual([])
+      // A line is a shape, an arrow, or begins or ends a box.
+      expect(lines.filter((line) => !/^(\w+[[(].*|\w+ -.*|subgraph .*|end)$/.test(line))).toEqual([])
+      expect(lines.filter((line) => line.startsWith('subgraph '))).toHaveLength(lines.filter((line) => line === 'end').length)
+    })
+
+    test('the proof of co-partitioning leads from inputs to what is kept by their keys', () => {
+      expect(drawn('co-partitioning')).toEqual([
+        'flowchart LR',
+        'subgraph equal_orders_1["orders: 2 partitions"]',
+        'step_orders[/"orders.v1"/]:::topic',
+        'step_orders_once[("dedupe<br/>orders-once")]:::store',
+        'step_orders_in_order[("order<br/>orders-in-order")]:::store',
+        'end',
+        'step_orders -- rows by key --> step_orders_once',
+        'step_orders -- rows by key --> step_orders_in_order',
+        'subgraph equal_demand_1["demand: 2 partitions"]',
+        'step_demand[/"shop-demand-g1-inbox"/]:::topic',
+        'step_demand_by_sku[("project<br/>demand-by-sku")]:::projection',
+        'end',
+        'step_demand -- rows by key --> step_demand_by_sku',
+      ])
+    })
+
+    test('topics are all there, with who reads and writes them, and tasks that read alike are one', () => {
+      const topics = drawn('topics')
+      for (const { name } of plan.topics) expect(topics.filter((line) => line.includes(`<br/>${name}"`))).toHaveLength(1)
+      expect(topics).toEqual(
+        expect.arrayContaining(['topic_1 --> stage_orders', 'topic_1[/"source, 2 partitions<br/>orders.v1"/]:::topic']),
+      )
+      expect(topics.find((line) => line.includes('changes'))).toMatch(/^stage_orders -\. changes \.-> topic_\d+$/)
+      expect(drawn('tasks')).toContain('tasks_1_stage_orders["tasks orders/0 to 1<br/>each its partition"]:::step')
+      expect(drawn('stores')).toContain('store_3[("3<br/>demand-by-sku")]:::store')
+    })
   })
 })

@@ -1,4 +1,4 @@
-/** Schemas in motion: older and newer writers, fields nobody knows, and a source of ids that is a registry or only files. */
+/** Schemas in motion: older and newer writers, fields nobody knows, and ids that are kept in memory or in a file. No registry's driver exists. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -41,11 +41,11 @@ const folders: string[] = []
 afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true })
 })
-/** Ids kept in memory stand for a registry behind its port; the other kind is a file that is committed. */
+/** Both kinds of source there are. A registry would be a third one behind the same port. */
 const SOURCES: readonly (readonly [what: string, make: () => Promise<SchemaStore>])[] = [
-  ['a registry', async () => memorySchemas({ firstId: 70_000 })],
+  ['ids in memory', async () => memorySchemas({ firstId: 70_000 })],
   [
-    'files only',
+    'a file of ids',
     async () => {
       const folder = await mkdtemp(join(tmpdir(), 'tidemark-schemas-'))
       folders.push(folder)

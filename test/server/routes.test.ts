@@ -1,4 +1,5 @@
 /** The views of a running shop over HTTP. */
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
@@ -84,6 +85,17 @@ describe('a row', () => {
     expect(Number(headers.get('tidemark-age-ms'))).toBeGreaterThanOrEqual(0)
     expect(headers.get('cache-control')).toBe('no-store')
     expect(headers.has('access-control-allow-origin')).toBe(false)
+  })
+
+  test('has the members that the README shows, and no others', async () => {
+    const shown = /^```json\n([\s\S]*?)^```$/m.exec(readFileSync(join(import.meta.dirname, '..', '..', 'README.md'), 'utf8'))?.[1]
+    const sample = JSON.parse(shown as string) as Record<'freshness' | 'row', { source?: object }>
+    const body = (await get(`/views/demand-by-sku/${KEY}`)).body as unknown as typeof sample
+    const names = (member: object | undefined): string[] => Object.keys(member ?? {}).sort()
+    expect(names(body)).toEqual(names(sample))
+    expect(names(body.freshness)).toEqual(names(sample.freshness))
+    expect(names(body.row)).toEqual(names(sample.row))
+    expect(names(body.row.source)).toEqual(names(sample.row.source))
   })
 
   test('with a bigint keeps all its digits', async () => {

@@ -190,10 +190,10 @@ class RetailFeed implements RunningFeed {
 
   highlights(): readonly string[] {
     const busiest = [...this.#busy].sort(([, a], [, b]) => b.units - a.units).slice(0, BUSIEST)
-    return busiest.map(([sku, { units, description }]) => {
+    return busiest.map(([sku, { units, description }], i) => {
       // A file may hold anything, and these lines go to a terminal.
       const words = description.replaceAll(/\p{Cc}+/gu, ' ')
-      return `${sku.padEnd(8)} ${units.toLocaleString('en').padStart(8)} units  ${words}`.trimEnd()
+      return `${i === 0 ? 'busiest:' : ''.padEnd(8)} ${sku.padEnd(8)} ${units.toLocaleString('en').padStart(8)} units  ${words}`.trimEnd()
     })
   }
 

@@ -14,13 +14,14 @@ import { type Ear, Silence } from '../ear.ts'
 import { Ending } from '../ending.ts'
 import { errorData, errorText, exitCodeOf } from '../failure.ts'
 import { isWhole, type Leftover, leftLine, leftOver } from '../leftover.ts'
-import { nextSteps, picture, plainLine, type Sample, Screen } from '../live.ts'
+import { Lines } from '../lines.ts'
+import { countsOf, nextSteps, picture, plainLine, type Sample, Screen } from '../live.ts'
 import type { Loaded } from '../load.ts'
 import { lockAt } from '../locks.ts'
 import { Meter } from '../meter.ts'
 import { changedFolds, defaultFolder, record } from '../place.ts'
 import { grouped, paint } from '../render.ts'
-import { EXIT, type Output, type Shell } from '../shell.ts'
+import { EXIT, type Shell } from '../shell.ts'
 import { DEFAULT_PORT } from '../words.ts'
 
 export interface DevOptions {
@@ -52,8 +53,6 @@ export interface DevOptions {
 const TICK_MS = 100
 const PICTURE_MS = 200
 const LINE_MS = 1_000
-/** Sentences about unreadable input that are printed one by one; of more, their number at the end. */
-const PROBLEMS_SHOWN = 10
 
 /** @throws TidemarkError when it cannot be started; what happens later is shown, and decides the exit code */
 export async function dev(loaded: Loaded, options: DevOptions, shell: Shell): Promise<number> {
@@ -82,8 +81,8 @@ class Session {
   readonly #silence: Silence
   readonly #began: number
   #idleUntil: number | undefined
-  /** Where lines go: to stdout, unless that is for one JSON object. */
-  readonly #words: Output
+  /** Go to stdout, unless that is for one JSON object. */
+  readonly #lines: Lines
   readonly #screen: Screen | undefined
   /** Everything that it needs is there. Before that, an error is the whole answer. */
   opened = false
@@ -100,7 +99,6 @@ class Session {
   #left: Leftover | undefined
   #halted: TidemarkError | undefined
   #shownAt = Number.NEGATIVE_INFINITY
-  #problemsShown = 0
   #rowUrl: string | undefined
 
   constructor(loaded: Loaded, options: DevOptions, shell: Shell, ending: Ending) {
@@ -113,7 +111,7 @@ class Session {
     this.#meter = new Meter(graph.nodes.filter(({ kind }) => kind === 'source').map(({ id }) => id))
     this.#silence = new Silence(options.kafka?.ear, shell.clock, (kind, text) => this.#meter.notice(kind, text))
     this.#began = shell.clock.mono()
-    this.#words = options.json ? shell.err : shell.out
+    this.#lines = new Lines(options.json ? shell.err : shell.out)
     const redraws = !options.json && shell.out.terminal && shell.env.TERM !== 'dumb'
     this.#screen = redraws ? new Screen(shell.out) : undefined
   }
@@ -161,6 +159,7 @@ class Session {
   async #introduce(): Promise<void> {
     await this.#say(`${this.#loaded.topology.name} ${this.#where}`)
     if (this.#serving !== undefined) await this.#say(`views are served at ${this.#serving.url}/views`)
+    await this.#lines.next(this.#next)
   }
 
   /** Shows what happens until it ends. */
@@ -229,6 +228,7 @@ class Session {
     this.#check = await feed.check({ view: (name) => app.view(name) })
     if (this.#screen !== undefined) return
     await this.#say(plainLine(this.#sample()))
+    await this.#tellHighlights(true)
     if (meant > 0) await this.#say(`dead: ${meant} ${meant === 1 ? 'record' : 'records'} that the feed had broken on purpose`)
     await this.#say(this.#check.sentence)
   }
@@ -265,8 +265,8 @@ class Session {
   /** Says how it ended, and gives the exit code. */
   async report(): Promise<number> {
     const { failure, by } = this.#ending
-    await this.#tell()
-    if (!this.#applied) await this.#tellUnread()
+    await this.#tell(true)
+    if (!this.#applied) await this.#tellUnfinished()
     const error = failure ?? this.#halted
     if (this.#left !== undefined && !isWhole(this.#left)) await this.#say(leftLine(this.#left, this.#deadList))
     if (error !== undefined) await this.#shell.err.write(`${errorText(error, paint(this.#shell.err, this.#shell.env))}\n`)
@@ -310,19 +310,8 @@ class Session {
     const equal = this.#check === undefined ? {} : { equal: this.#check.equal }
     const state = { restored: this.#meter.of('restored'), wipes: this.#meter.of('wipes') }
     const left = this.#left === undefined ? {} : { notApplied: this.#left }
-    return { ...this.#check?.figures, ...equal, ...this.#counts(), ...left, ...state, seconds }
-  }
-
-  #counts(): Sample['counts'] {
-    const of = (counter: Parameters<Meter['of']>[0]): number => this.#meter.of(counter)
-    return {
-      applied: of('applied'),
-      duplicate: of('duplicate'),
-      stale: of('stale'),
-      gap: of('gap'),
-      parked: of('parked'),
-      dead: of('dead'),
-    }
+    const unread = this.#feed === undefined ? {} : { unread: this.#feed.problems }
+    return { ...this.#check?.figures, ...equal, ...countsOf(this.#meter), ...left, ...unread, ...state, seconds }
   }
 
   // --- what is shown -----------------------------------------------------------------------------------------------------------
@@ -332,32 +321,37 @@ class Session {
     const now = clock.mono()
     if (!last && now - this.#shownAt < (this.#screen === undefined ? LINE_MS : PICTURE_MS)) return
     this.#shownAt = now
+    await this.#findRow()
     if (this.#screen === undefined) {
-      await this.#tell()
-      if (!last) await this.#say(plainLine(this.#sample()))
+      await this.#tell(false)
+      if (last) return
+      await this.#say(plainLine(this.#sample()))
+      await this.#tellHighlights(false)
+      await this.#lines.next(this.#next)
       return
     }
-    await this.#findRow()
     await this.#screen.show(picture(this.#sample(), out, paint(out, env)))
   }
 
-  /** Where nothing is redrawn, what has to be told is told once. */
-  async #tell(): Promise<void> {
+  /** Where nothing is redrawn, what has to be told is told once. @param last whether nothing will follow */
+  async #tell(last: boolean): Promise<void> {
     if (this.#screen !== undefined) return
-    const { notices } = this.#meter
-    for (const { kind, text } of notices.splice(0)) await this.#say(`${kind}: ${text}`)
-    const problems = this.#feed?.problems ?? []
-    for (const problem of problems.slice(this.#problemsShown, PROBLEMS_SHOWN)) await this.#say(`input: ${problem}`)
-    this.#problemsShown = Math.max(this.#problemsShown, Math.min(problems.length, PROBLEMS_SHOWN))
+    await this.#lines.notices(this.#meter.notices)
+    await this.#lines.problems(this.#feed?.problems ?? [], last)
   }
 
-  async #tellUnread(): Promise<void> {
-    const unread = this.#feed?.problems.length ?? 0
-    if (unread > 0) await this.#say(`input: ${unread} ${unread === 1 ? 'row' : 'rows'} could not be read`)
+  async #tellHighlights(last: boolean): Promise<void> {
+    await this.#lines.highlights(this.#feed?.highlights() ?? [], this.#shell.clock.mono(), last)
+  }
+
+  /** What the last lines would have said, had it not ended before. */
+  async #tellUnfinished(): Promise<void> {
+    if (this.#screen === undefined) await this.#tellHighlights(true)
+    await this.#lines.unread(this.#feed?.problems.length ?? 0)
   }
 
   async #say(line: string): Promise<void> {
-    await this.#words.write(`${line}\n`)
+    await this.#lines.say(line)
   }
 
   #sample(): Sample {
@@ -370,7 +364,7 @@ class Session {
       elapsedMs: now - this.#began,
       feed: this.#feed === undefined ? undefined : { done: this.#feed.done, total: this.#feed.total },
       rates: this.#meter.rates(now),
-      counts: this.#counts(),
+      counts: countsOf(this.#meter),
       // What nobody has heard of is not known.
       lag: this.#silence.text === undefined ? app.lag() : undefined,
       silent: this.#silence.text,
@@ -383,8 +377,13 @@ class Session {
       notices: this.#meter.notices,
       check: this.#check,
       url: this.#serving === undefined ? undefined : `${this.#serving.url}/views`,
-      next: nextSteps(this.#loaded.name, app.views[0], this.#serving?.url, this.#rowUrl, this.#check !== undefined),
+      next: this.#next,
     }
+  }
+
+  get #next(): Sample['next'] {
+    const [view] = (this.#running as Running<readonly unknown[]>).app.views
+    return nextSteps(this.#loaded.name, view, this.#serving?.url, this.#rowUrl, this.#check !== undefined)
   }
 
   /** The address of some row, as soon as there is one. */

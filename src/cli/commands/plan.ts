@@ -3,6 +3,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import { explain, explainJson, SECTIONS, type Section } from '../../plan/explain.ts'
 import { EMPTY, formerNames, givingUp } from '../../plan/lock.ts'
 import { mermaid } from '../../plan/mermaid.ts'
+import { picture } from '../../plan/pictures.ts'
 import { jsonText } from '../../server/json.ts'
 import { errorData, errorText } from '../failure.ts'
 import type { Loaded } from '../load.ts'
@@ -25,7 +26,7 @@ export interface PlanOptions {
 export async function plan(loaded: Loaded, options: PlanOptions, shell: Shell): Promise<number> {
   refuseContradictions(options)
   if (options.check) return await check(loaded, options.format === 'json', shell)
-  if (options.write) return await write(planned(loaded, options.giveUp), options.giveUp, shell)
+  if (options.write) return await write(planned(loaded, options.giveUp), options.giveUp, options.format === 'json', shell)
   const made = planned(loaded)
   const sections = options.stage === undefined ? SECTIONS : [options.stage]
   switch (options.format) {
@@ -36,7 +37,7 @@ export async function plan(loaded: Loaded, options: PlanOptions, shell: Shell): 
       await shell.out.write(`${jsonText(explainJson(made.plan, made.facts, sections), 2)}\n`)
       break
     case 'mermaid':
-      await shell.out.write(mermaid(made.plan))
+      await shell.out.write(options.stage === undefined ? mermaid(made.plan) : picture(made.plan, made.facts, options.stage))
   }
   return EXIT.ok
 }
@@ -48,14 +49,17 @@ function refuseContradictions({ stage, format, check, write, giveUp }: PlanOptio
   if (check && write) refuse('--check and --write contradict each other', 'Compare first, then write what you agree to.')
   if (giveUp.length > 0 && !write) refuse('--give-up is a part of the lock', 'Add --write: nothing is given up that is not written down.')
   if ((check || write) && stage !== undefined) refuse('the lock is of the whole plan', 'Leave out --stage.')
-  if (format === 'mermaid' && stage !== undefined) refuse('the picture shows the whole plan', 'Leave out --stage.')
   if (format === 'mermaid' && (check || write)) refuse('a picture cannot be compared', 'Leave out --format mermaid.')
 }
 
-async function write(made: Planned, giveUp: readonly string[], shell: Shell): Promise<number> {
+async function write(made: Planned, giveUp: readonly string[], json: boolean, shell: Shell): Promise<number> {
   const changes = changesOf(made)
   await writeLock(made, giveUp)
   for (const change of changes) await shell.err.write(`${changeLines(change).join('\n')}\n`)
+  if (json) {
+    await shell.out.write(`${jsonText({ wrote: made.file, changes, givenUp: giveUp })}\n`)
+    return EXIT.ok
+  }
   await shell.out.write(`wrote ${made.file}${made.lock === undefined ? '' : changes.length === 0 ? ', which was right already' : ''}\n`)
   if (made.lock === undefined && giveUp.length > 0)
     await shell.out.write('no lock was there to look up what is given up: where a name is wrong, the next start is refused as before\n')
