@@ -7,6 +7,7 @@ import { quoted } from '../../base/shell-word.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import type { SchemaStore } from '../../ports/serde.ts'
 import type { FeedCheck, RunningFeed } from '../../runtime/feed.ts'
+import { heldTogether } from '../../runtime/held.ts'
 import { jsonText } from '../../server/json.ts'
 import { type Serving, serve } from '../../server/server.ts'
 import { type Running, type StartOptions, start } from '../../start.ts'
@@ -14,7 +15,7 @@ import { type Ear, Silence } from '../ear.ts'
 import { Ending } from '../ending.ts'
 import { errorData, errorText, exitCodeOf } from '../failure.ts'
 import { isWhole, type Leftover, leftLine, leftOver } from '../leftover.ts'
-import { nextSteps, picture, plainLine, type Sample, Screen } from '../live.ts'
+import { countsOf, nextSteps, picture, plainLine, type Sample, Screen } from '../live.ts'
 import type { Loaded } from '../load.ts'
 import { lockAt } from '../locks.ts'
 import { Meter } from '../meter.ts'
@@ -218,7 +219,7 @@ class Session {
 
   async #finish(): Promise<void> {
     const { app, access } = this.#running as Running<readonly unknown[]>
-    this.#left = await leftOver(access.log, app.plan, this.#feed, this.#meter)
+    this.#left = await leftOver(access.log, app.plan, this.#feed, app.held() ?? [])
     if (this.#feed !== undefined && this.#alone) await this.#compare(this.#feed, this.#left.meant)
     else if (this.#feed !== undefined) await this.#say('not compared with the feed: other workers have some of the rows')
     this.#applied = true
@@ -310,19 +311,9 @@ class Session {
     const equal = this.#check === undefined ? {} : { equal: this.#check.equal }
     const state = { restored: this.#meter.of('restored'), wipes: this.#meter.of('wipes') }
     const left = this.#left === undefined ? {} : { notApplied: this.#left }
-    return { ...this.#check?.figures, ...equal, ...this.#counts(), ...left, ...state, seconds }
-  }
-
-  #counts(): Sample['counts'] {
-    const of = (counter: Parameters<Meter['of']>[0]): number => this.#meter.of(counter)
-    return {
-      applied: of('applied'),
-      duplicate: of('duplicate'),
-      stale: of('stale'),
-      gap: of('gap'),
-      parked: of('parked'),
-      dead: of('dead'),
-    }
+    const held = this.#running?.app.held()
+    const heldNow = held === undefined ? {} : { heldNow: { ...heldTogether(held), steps: held } }
+    return { ...this.#check?.figures, ...equal, ...countsOf(this.#meter), ...heldNow, ...left, ...state, seconds }
   }
 
   // --- what is shown -----------------------------------------------------------------------------------------------------------
@@ -364,13 +355,15 @@ class Session {
     const { app } = this.#running as Running<readonly unknown[]>
     const { clock } = this.#shell
     const now = clock.mono()
+    const held = app.held()
     return {
       app: this.#loaded.topology.name,
       where: this.#where,
       elapsedMs: now - this.#began,
       feed: this.#feed === undefined ? undefined : { done: this.#feed.done, total: this.#feed.total },
       rates: this.#meter.rates(now),
-      counts: this.#counts(),
+      counts: countsOf(this.#meter),
+      held: held === undefined ? undefined : heldTogether(held),
       // What nobody has heard of is not known.
       lag: this.#silence.text === undefined ? app.lag() : undefined,
       silent: this.#silence.text,
