@@ -5,6 +5,8 @@
 import { unreachable } from '../base/assert.ts'
 import { readableMs } from '../base/time.ts'
 import type { Freshness } from '../contract/window.ts'
+import type { Held } from '../runtime/held.ts'
+import { heldText } from './leftover.ts'
 import type { Meter, Notice } from './meter.ts'
 import { bar, clipped, clockTime, grouped, type Painter, table, wrapped } from './render.ts'
 import { HIDE_CURSOR, type Output, SHOW_CURSOR } from './shell.ts'
@@ -18,7 +20,10 @@ export interface Sample {
   readonly feed: { readonly done: number; readonly total: number } | undefined
   /** Records a second. */
   readonly rates: { readonly in: number; readonly out: number }
+  /** Since this process began. */
   readonly counts: Readonly<Record<'applied' | 'duplicate' | 'stale' | 'gap' | 'parked' | 'dead', number>>
+  /** What steps hold at this moment, since earlier runs as well; undefined while some task is not open. */
+  readonly held: Held | undefined
   /** Records that wait in sources and inboxes; undefined while that is not known. */
   readonly lag: number | undefined
   /** Since when no broker has answered, in words; undefined while they do, and where there are none. */
@@ -56,7 +61,7 @@ export function countsOf(meter: Meter): Sample['counts'] {
 
 /** One plain line: for pipes, files and logs. */
 export function plainLine(sample: Sample): string {
-  const { elapsedMs, feed, rates, counts, lag, silent, restoring, views, hanging } = sample
+  const { elapsedMs, feed, rates, counts, held, lag, silent, restoring, views, hanging } = sample
   return [
     clockTime(elapsedMs),
     ...(feed === undefined ? [] : [`feed ${feed.done}/${feed.total}`]),
@@ -65,10 +70,17 @@ export function plainLine(sample: Sample): string {
     `in ${Math.round(rates.in)}/s`,
     `out ${Math.round(rates.out)}/s`,
     ...Object.entries(LABEL).map(([name, label]) => `${label} ${counts[name as keyof typeof LABEL]}`),
+    `held now ${held === undefined ? 'unknown' : heldFigures(held)}`,
     `lag ${lag ?? 'unknown'}`,
     ...hanging.map((sentence) => `HANGING: ${sentence}`),
     ...views.map(({ name, freshness }) => `${name} ${freshnessText(freshness)}`),
   ].join('  ')
+}
+
+/** @example heldFigures({ facts: 12, keys: 4, parked: 1 }) // '12 of 4 keys, 1 parked' */
+function heldFigures({ facts, keys, parked }: Held): string {
+  if (facts === 0) return '0'
+  return `${facts} of ${keys} ${keys === 1 ? 'key' : 'keys'}${parked === 0 ? '' : `, ${parked} parked`}`
 }
 
 /** The picture: lines no wider than the terminal, and no more of them than it has. */
@@ -83,6 +95,7 @@ export function picture(sample: Sample, size: { readonly columns: number; readon
     `  ${Object.entries(LABEL)
       .map(([name, label]) => countText(name as keyof typeof LABEL, label, counts, color))
       .join('   ')}`,
+    ...heldLines(sample, color),
     '',
     ...table(views.map(({ name, freshness }) => [`  ${name}`, freshnessColored(freshness, color)])),
     ...block(sample.hanging.flatMap((sentence) => wrapped(sentence, width)).map(color.bad)),
@@ -112,6 +125,13 @@ function countText(name: keyof typeof LABEL, label: string, counts: Sample['coun
   const text = `${label} ${grouped(counts[name])}`
   // Only what somebody should look at stands out: a duplicate that was dropped is the machine at work.
   return (name === 'parked' || name === 'dead') && counts[name] > 0 ? color.warn(text) : text
+}
+
+/** Only where there is something: a fact that waits for a moment is the machine at work, a parked key is somebody's. */
+function heldLines({ held }: Sample, color: Painter): string[] {
+  if (held === undefined || held.facts === 0) return []
+  const text = `now ${heldText(held)}`
+  return [`  ${held.parked > 0 ? color.warn(text) : text}`]
 }
 
 /** What could not be read last, and of how much. */

@@ -53,7 +53,7 @@ export const EXIT = {
   failed: 1,
   /** Nothing failed, and something is not as it was agreed on. */
   differences: 2,
-  /** `--once` went through, and something could not be applied: rows that nobody can read, dead letters, parked keys. */
+  /** `--once` went through, and something could not be applied: rows that nobody can read, dead letters, facts that are held. */
   incomplete: 3,
   usage: 64,
   /** The same command may work later: another process has the directory. */

@@ -70,7 +70,7 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
   )
 }
 
-type Parts = Pick<KeyedNode, 'store' | 'run' | 'parked'>
+type Parts = Pick<KeyedNode, 'store' | 'run' | 'holding'>
 
 const store = (step: string, rows: RowFormat, keepMs: number | undefined): StoreSpec => ({
   name: step,
@@ -107,7 +107,7 @@ const seenFormat: RowFormat = {
 function seenBySequence(step: string, sequence: ((value: unknown, fact: Fact) => number) | undefined): Parts {
   return {
     store: store(step, seenFormat, undefined),
-    parked: undefined,
+    holding: undefined,
     run: (incoming, scope, out, count) => {
       const n = sequenceOf(incoming, sequence)
       const seen = (scope.get() ?? 0) as Seen
@@ -192,7 +192,7 @@ function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | u
   let firsts: readonly string[] = []
   return {
     store: store(step, marksFormat, keepMs),
-    parked: undefined,
+    holding: undefined,
     run: (incoming, scope, out, count) => {
       fingerprint(id === undefined ? incoming.id : id(incoming.value, incoming))
       const a = print[0] as number

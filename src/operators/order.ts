@@ -148,10 +148,11 @@ export function order(tip: Tip, step: string, options: OrderOptions<unknown, unk
       passes: true,
       store: { name: step, rows: format, ranged: false, expires: undefined, marks: true, view: undefined, revision: 1 },
       page: undefined,
-      parked: (row) =>
-        typeof row === 'object' && row !== null && (row as Waiting).parked
-          ? { reason: `waits for number ${(row as Waiting).next}`, held: spanCount((row as Waiting).held) }
-          : undefined,
+      holding: (row) => {
+        if (typeof row === 'number') return undefined
+        const { next, held, parked } = row as Waiting
+        return { facts: spanCount(held), parked: parked ? `waits for number ${next}` : undefined }
+      },
       run: (incoming, scope, out, count) => {
         const n = sequenceOf(incoming, options.sequence)
         const state = (scope.get() ?? 1) as State

@@ -90,7 +90,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
       reads,
       wake: undefined,
       page: undefined,
-      parked: undefined,
+      holding: undefined,
       store: {
         name: step,
         rows: terms.row,

@@ -13,6 +13,7 @@ import type { Graph } from '../topology/node.ts'
 import { COMMIT, type CommitProtocol } from './commit.ts'
 import { factsKnown, readDecisions, recordPlan } from './decisions.ts'
 import { Frontier } from './frontier.ts'
+import { type HeldAt, heldByStep } from './held.ts'
 import { decodeMeta } from './meta.ts'
 import { TM_KEY } from './rows.ts'
 import { Stages, specOf } from './stages.ts'
@@ -38,6 +39,8 @@ export class App {
   readonly #worker: Worker
   readonly #views: ReadonlyMap<string, StoreView>
   readonly #ended: Promise<void>
+  /** The tasks that were open when it was closed. */
+  #closed: { readonly tasks: readonly Task[] | undefined } | undefined
 
   private constructor(
     stages: Stages,
@@ -120,6 +123,23 @@ export class App {
     return lag
   }
 
+  /**
+   * What the steps of this worker's tasks hold back, in this run or since an earlier one: for each step that may hold facts, how many it holds, of how
+   * many keys, and how many of these are parked, as of the last commits. Undefined as long as some task is not open; after `close`, as it was left.
+   */
+  held(): readonly HeldAt[] | undefined {
+    const tasks = this.#closed === undefined ? this.#open() : this.#closed.tasks
+    return tasks === undefined ? undefined : heldByStep(tasks.flatMap(({ held }) => held))
+  }
+
+  /** This worker's tasks; undefined as long as some of them is not open. */
+  #open(): readonly Task[] | undefined {
+    const { given } = this.#worker
+    if (given.length === 0 && !this.#worker.ready) return undefined
+    const tasks = given.map(({ name }) => this.#taskOf(name)).filter((task) => task !== undefined)
+    return tasks.length === given.length ? tasks : undefined
+  }
+
   #partitionsRead(): PartitionName[] {
     return this.#stages.tasks.flatMap((task) => task.inputs.map(({ topic }) => partitionName(topic, task.partition)))
   }
@@ -179,6 +199,8 @@ export class App {
    * session; with `leave` others take over its tasks at once.
    */
   async close({ leave = false }: { readonly leave?: boolean } = {}): Promise<void> {
+    // The worker lets go of its tasks, and what they held when it did is still asked for.
+    this.#closed ??= { tasks: this.#open() }
     await this.#worker.close({ leave })
     if (this.#worker.failure !== undefined && codeOf(this.#worker.failure) !== 'LOG_CLOSED') throw this.#worker.failure
   }

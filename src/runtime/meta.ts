@@ -9,11 +9,15 @@ import { TidemarkError } from '../base/errors.ts'
 import { hash64, hashed } from '../base/murmur.ts'
 import { type PartitionName, type Positions, partitionName, topicPartition } from '../ports/log.ts'
 import type { SourceProgress, Way } from './heard.ts'
+import type { Held } from './held.ts'
 import type { LastRecord } from './lineage.ts'
 import { CHK_KEY, checkRow, TM_KEY } from './rows.ts'
 import { Sums } from './sums.ts'
 
 const FORMAT = 1
+/** Flags of a store: it has seen a time; what its step holds follows its sums. */
+const TIMED = 1
+const COUNTED = 2
 
 export interface StoreMeta {
   /** Greatest time the store's step has seen; undefined before its first record. */
@@ -21,6 +25,8 @@ export interface StoreMeta {
   /** Oldest bucket that may hold rows, of an expiring store. */
   readonly firstBucket: number
   readonly sums: Sums
+  /** What the store's step holds; undefined where it never holds anything, and where the commit did not say it. */
+  readonly held: Held | undefined
 }
 
 export interface TaskMeta {
@@ -61,12 +67,13 @@ export function encodeMeta(meta: TaskMeta): Buffer {
   to.uvarint(meta.schemas.length)
   for (const id of meta.schemas) to.uvarint(id)
   to.uvarint(meta.stores.size)
-  for (const [id, { streamTime, firstBucket, sums }] of meta.stores) {
+  for (const [id, { streamTime, firstBucket, sums, held }] of meta.stores) {
     to.uvarint(id)
-      .u8(streamTime === undefined ? 0 : 1)
+      .u8((streamTime === undefined ? 0 : TIMED) | (held === undefined ? 0 : COUNTED))
       .varint(streamTime ?? 0)
       .uvarint(firstBucket)
     sums.write(to)
+    if (held !== undefined) to.uvarint(held.facts).uvarint(held.keys).uvarint(held.parked)
   }
   to.uvarint(meta.topicIds.size)
   for (const [topic, id] of meta.topicIds) to.text(topic).text(id)
@@ -91,12 +98,14 @@ export function decodeMeta(bytes: Buffer): TaskMeta {
   const stores = new Map<number, StoreMeta>()
   for (let left = from.uvarint(); left > 0 && !from.bad; left--) {
     const id = from.uvarint()
-    const known = from.u8() === 1
+    const flags = from.u8()
     const time = from.varint()
     const firstBucket = from.uvarint()
     const sums = new Sums()
     sums.read(from)
-    stores.set(id, { streamTime: known ? time : undefined, firstBucket, sums })
+    // Commits of before there were counts have none.
+    const held = (flags & COUNTED) === 0 ? undefined : { facts: from.uvarint(), keys: from.uvarint(), parked: from.uvarint() }
+    stores.set(id, { streamTime: (flags & TIMED) === 0 ? undefined : time, firstBucket, sums, held })
   }
   const topicIds = new Map<string, string>()
   for (let left = from.uvarint(); left > 0 && !from.bad; left--) topicIds.set(from.text(), from.text())

@@ -4,7 +4,7 @@
  */
 import { invariant } from '../base/assert.ts'
 import type { TidemarkError } from '../base/errors.ts'
-import type { Parked, RowFormat } from '../topology/node.ts'
+import type { Holding, RowFormat } from '../topology/node.ts'
 import type { Rec } from './record.ts'
 import { type NodeScope, STATE_KEY_MAX, slotOf } from './scope.ts'
 import type { KeySlot } from './slots.ts'
@@ -36,10 +36,10 @@ export const parkedFormat: RowFormat = {
   },
 }
 
-export function parkedOf(row: unknown): Parked | undefined {
-  if (row === undefined) return undefined
+/** What is held of a parked key, by its main row. */
+export function holdingOf(row: unknown): Holding {
   const { code, reason, next } = row as ParkedKey
-  return { reason: `${code}: ${reason}`, held: next - 1 }
+  return { facts: next - 1, parked: `${code}: ${reason}` }
 }
 
 export class Parking {

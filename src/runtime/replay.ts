@@ -17,7 +17,7 @@ import { commitAlone, failing } from './commit-alone.ts'
 import { factsKnown, readDecisions, recordGeneration, recordPlan } from './decisions.ts'
 import { decodeMeta } from './meta.ts'
 import { openLevel } from './opening.ts'
-import { TM_KEY } from './rows.ts'
+import { afterPrefix, storePrefix, TM_KEY } from './rows.ts'
 import { Stages, TOMBSTONE_MS } from './stages.ts'
 import { type Sums, stateHash } from './sums.ts'
 import type { Task } from './task.ts'
@@ -48,12 +48,19 @@ export interface Replayed {
   }[]
   readonly equal: boolean
   readonly switched: boolean
+  /**
+   * Stores of the stage whose state was given up while the live generation was live, as the lock names them, or by number where it does not. What
+   * took their place began empty there and knows no fact from before, and in the rebuilt generation it has seen all of them.
+   */
+  readonly givenUp: readonly string[]
 }
 
 /** How far the live generation of a partition is, and what it holds. */
 interface Live {
   readonly positions: Positions
   readonly sums: ReadonlyMap<number, Sums>
+  /** Numbers of stores that were given up, and have rows here. */
+  readonly leftBehind: readonly number[]
 }
 
 const COMMIT_RECORDS = 50_000
@@ -130,10 +137,22 @@ async function rebuild(
       if (outcome.kind !== 'committed') throw outcome.error
     }
     await discard(graph.name, stage, switched ? stage.generation : generation, world)
-    return { stage: stage.name, generation: { live: stage.generation, rebuilt: generation }, records, projections, equal, switched }
+    const generations = { live: stage.generation, rebuilt: generation }
+    return { stage: stage.name, generation: generations, records, projections, equal, switched, givenUp: givenUpIn(stage, live, lock) }
   } finally {
     await writer.close()
   }
+}
+
+/**
+ * Rows of what was given up stay where they are for good, so a generation that has some has lived through it; one that was rebuilt since has none,
+ * and then nothing that differs comes of it.
+ */
+function givenUpIn(stage: StagePlan, live: readonly Live[], lock: PlanLock | undefined): string[] {
+  const numbers = new Set(live.flatMap(({ leftBehind }) => leftBehind))
+  if (numbers.size === 0) return []
+  const named = (lock?.givenUp ?? []).filter((entry) => entry.startsWith(`${stage.name}/`))
+  return named.length > 0 ? named : [...numbers].sort((a, b) => a - b).map((number) => `${stage.name}, store number ${number}`)
 }
 
 function isView(graph: Graph, step: string): boolean {
@@ -202,9 +221,14 @@ async function liveState(graph: Graph, stage: StagePlan, partition: number, worl
   const { db } = await openLevel(id, parts, world)
   try {
     const bytes = db.get(TM_KEY)
-    if (bytes === undefined) return { positions: new Map(), sums: new Map() }
+    if (bytes === undefined) return { positions: new Map(), sums: new Map(), leftBehind: [] }
     const meta = decodeMeta(bytes)
-    return { positions: meta.positions, sums: new Map([...meta.stores].map(([store, { sums }]) => [store, sums])) }
+    const leftBehind: number[] = []
+    for (const number of stage.spent) {
+      const prefix = storePrefix(number)
+      if ((await db.range({ from: prefix, to: afterPrefix(prefix), limit: 1 })).length > 0) leftBehind.push(number)
+    }
+    return { positions: meta.positions, sums: new Map([...meta.stores].map(([store, { sums }]) => [store, sums])), leftBehind }
   } finally {
     await db.close()
   }

@@ -139,7 +139,8 @@ export async function mendSums(
   for (const [id, { sums, oldestBucket }] of stores) {
     const was = meta.stores.get(id)
     const firstBucket = Math.min(was?.firstBucket ?? 0xffffffff, oldestBucket ?? 0xffffffff)
-    mended.set(id, { streamTime: was?.streamTime, firstBucket, sums })
+    // Bytes alone do not say what is held; whoever opens the task counts it.
+    mended.set(id, { streamTime: was?.streamTime, firstBucket, sums, held: undefined })
   }
   await db.write({ keys: [TM_KEY], values: [encodeMeta({ ...meta, stores: mended })] })
 }

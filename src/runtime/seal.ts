@@ -10,6 +10,7 @@ import type { StoreBatch } from '../ports/store.ts'
 import type { ViewSpec } from '../topology/node.ts'
 import { HeaderWriter } from './envelope.ts'
 import { asFailure, TaskStopped } from './failure.ts'
+import type { HeldAt } from './held.ts'
 import { encodeMeta, type TaskMeta } from './meta.ts'
 import { BATCH_BYTES, type Outbox } from './outbox.ts'
 import { hashOf, storePrefix, TM_KEY, unescapeKey } from './rows.ts'
@@ -28,6 +29,8 @@ export interface SealedState {
   readonly rows: readonly Row[]
   /** Buckets of expiring stores that were dead when this was sealed, by store. */
   readonly oldestAlive: readonly number[]
+  /** What steps hold with this. */
+  readonly held: readonly HeldAt[]
 }
 
 /**
@@ -156,6 +159,7 @@ export class Sealer {
       writes: new SealedWrites(this.#batches, this.#batchPlaces),
       rows,
       oldestAlive: state.stores.map((store) => store.oldestAlive),
+      held: state.held,
     }
     this.#batches = []
     this.#batchPlaces = []
@@ -165,6 +169,7 @@ export class Sealer {
   #row(row: Row, store: StoreState, now: number): void {
     const { sums, codec } = store
     const range = rangeOf(row.slot.hash)
+    if (store.holding !== undefined && row.sub === '') store.recount(row)
     const key = this.#state.writer.key(store.plan.id, row.slot.key, row.sub, store.expiring)
     if (row.stored) sums.row(range, row.hashHigh, row.hashLow, -1)
     if (row.digest !== undefined) sums.digest(range, row.digest, -1)

@@ -10,6 +10,7 @@
  * hashes of keys that had to go, and takes more places when many of those come back (as the ghosts of ARC do: Megiddo and Modha 2003).
  */
 import { murmur2 } from '../base/murmur.ts'
+import type { Holding } from '../topology/node.ts'
 
 /** A row in memory. Mutable, and owned by `state.ts`: steps see it as a `RowView`. */
 export class Row {
@@ -32,6 +33,8 @@ export class Row {
   hashLow = 0
   /** State hash of those bytes, for projections: four words, undefined while it is not known. */
   digest: Int32Array | undefined = undefined
+  /** What those bytes say is held of the key: of main rows, in stores of steps that hold facts. */
+  holding: Holding | undefined = undefined
   /** For rows of projections: where the last fact applied came from, and when it was. */
   topic = ''
   partition = 0

@@ -14,7 +14,7 @@ import { Input } from './input.ts'
 import { Interpreter } from './interpreter.ts'
 import { type Opened, openTask } from './opening.ts'
 import { Outbox } from './outbox.ts'
-import { parkedFormat } from './parking.ts'
+import { holdingOf, parkedFormat } from './parking.ts'
 import { Progress } from './progress.ts'
 import type { Flavour } from './record.ts'
 import { Sealer } from './seal.ts'
@@ -157,6 +157,7 @@ export class Stages {
         if (known !== undefined) store.resume(known)
       }
       await state.loadTimers()
+      await state.countHeld()
     }
     await this.#prepareSchemas(stage, meta?.schemas ?? [])
     const progress = new Progress(
@@ -215,11 +216,13 @@ export class Stages {
 
   #stores(stage: StagePlan): StoreState[] {
     return stage.stores.map((store, index) => {
-      if (store.kind === 'parked') return new StoreState(store, undefined, index, { kind: 'format', format: parkedFormat, view: false })
-      const spec = storeOf(this.node(store.step))
+      if (store.kind === 'parked')
+        return new StoreState(store, undefined, index, { kind: 'format', format: parkedFormat, view: false }, holdingOf)
+      const node = this.node(store.step)
+      const spec = storeOf(node)
       const codec = this.codecs.rows.get(store.step)
       invariant(codec !== undefined && spec !== undefined, `step "${store.step}" has a store without rows`)
-      return new StoreState(store, spec, index, codec)
+      return new StoreState(store, spec, index, codec, node.kind === 'keyed' ? node.holding : undefined)
     })
   }
 

@@ -9,8 +9,9 @@ import { invariant } from '../base/assert.ts'
 import { binary, fromBinary } from '../base/bytes.ts'
 import { codeOf, TidemarkError } from '../base/errors.ts'
 import type { TaskStore } from '../ports/store.ts'
+import type { HeldAt } from './held.ts'
 import { afterPrefix, checkRow, decodeRow, RowWriter, storePrefix, unescapeKey } from './rows.ts'
-import { type KeySlot, KeySlots, type Room, Row } from './slots.ts'
+import { KeySlot, KeySlots, type Room, Row } from './slots.ts'
 import type { StoreState } from './store-state.ts'
 
 /** Rows under one key that are loaded at once for a ranged store, and their bytes. */
@@ -58,6 +59,7 @@ export class TaskState {
   #decode(row: Row, key: Uint8Array, bytes: Buffer, store: StoreState): void {
     try {
       decodeRow(row, key, bytes, store.codec)
+      if (store.holding !== undefined && row.sub === '') store.noteHeld(row)
     } catch (error) {
       if (codeOf(error) === 'STORE_CORRUPT') throw error
       throw new TidemarkError('STORE_CORRUPT', `a row of store "${store.plan.name}" cannot be read`, {
@@ -108,17 +110,52 @@ export class TaskState {
   async loadTimers(): Promise<void> {
     for (const store of this.stores) {
       for (const queue of [store.timers, store.wallTimers]) {
-        let from = queue.prefix
-        for (;;) {
-          const page = await this.db.range({ from, to: afterPrefix(queue.prefix), limit: PAGE })
+        for await (const page of this.#under(queue.prefix)) {
           for (const [key, bytes] of page) {
             checkRow(key, bytes)
             queue.set(binary(key))
           }
-          if (page.length < PAGE) break
-          from = Buffer.concat([(page.at(-1) as readonly [Buffer, Buffer])[0], Buffer.from([0])])
         }
       }
+    }
+  }
+
+  /** What steps hold, as of the rows that were sealed. */
+  get held(): readonly HeldAt[] {
+    return this.stores.flatMap(({ plan, holding, held: { facts, keys, parked } }) =>
+      holding === undefined ? [] : [{ step: plan.step, facts, keys, parked }],
+    )
+  }
+
+  /**
+   * Counts from the rows what steps hold, where no commit has said it: in state of before there were counts, or behind a commit that was cut
+   * short. The next commit says it. @throws TidemarkError STORE_CORRUPT
+   */
+  async countHeld(): Promise<void> {
+    for (const store of this.stores) {
+      if (store.holding === undefined || store.counted) continue
+      const prefix = storePrefix(store.plan.id)
+      for await (const page of this.#under(prefix)) {
+        for (const [key, bytes] of page) {
+          const place = unescapeKey(key, prefix.length)
+          if (place === undefined || place.sub !== '') continue
+          const row = new Row(new KeySlot(place.key, 0, 0), store.index, '')
+          this.#decode(row, key, bytes, store)
+          if (row.holding !== undefined) store.held.add(row.holding, 1)
+        }
+      }
+      store.counted = true
+    }
+  }
+
+  /** Everything on disk whose key begins with `prefix`, page by page. */
+  async *#under(prefix: Buffer): AsyncGenerator<(readonly [key: Buffer, bytes: Buffer])[]> {
+    let from = prefix
+    for (;;) {
+      const page = await this.db.range({ from, to: afterPrefix(prefix), limit: PAGE })
+      yield page
+      if (page.length < PAGE) return
+      from = Buffer.concat([(page.at(-1) as readonly [Buffer, Buffer])[0], Buffer.from([0])])
     }
   }
 

@@ -1,6 +1,7 @@
 /** One store of one task while it runs: its clock, its timers, its time buckets, its sums, and which of its rows wait for the next commit. */
 import type { StorePlan } from '../plan/plan.ts'
-import type { StoreSpec } from '../topology/node.ts'
+import type { Holding, StoreSpec } from '../topology/node.ts'
+import { HeldCount } from './held.ts'
 import type { StoreMeta } from './meta.ts'
 import type { RowCodec } from './rows.ts'
 import type { Row } from './slots.ts'
@@ -29,6 +30,12 @@ export class StoreState {
   readonly timers: TimerQueue
   readonly wallTimers: TimerQueue
   readonly sums: Sums
+  /** What its step holds, as the rows say that were sealed; right once `counted`. */
+  readonly held: HeldCount = new HeldCount()
+  /** Reads from a main row what is held of its key; undefined for a store of a step that holds nothing. */
+  readonly holding: ((row: unknown) => Holding | undefined) | undefined
+  /** Whether `held` is known: a commit has said it, or there was nothing to count. */
+  counted = true
   streamTime: number = NEVER
   /** Rows that differ from what was sealed last; may name a row twice or one that is clean again. */
   dirty: Row[] = []
@@ -44,8 +51,15 @@ export class StoreState {
   #bucketsFrom = NEVER
   #bucketsUntil = NEVER
 
-  constructor(plan: StorePlan, spec: StoreSpec | undefined, index: number, codec: RowCodec) {
+  constructor(
+    plan: StorePlan,
+    spec: StoreSpec | undefined,
+    index: number,
+    codec: RowCodec,
+    holding?: (row: unknown) => Holding | undefined,
+  ) {
     this.plan = plan
+    this.holding = holding
     this.spec = spec
     this.index = index
     this.codec = codec
@@ -67,10 +81,33 @@ export class StoreState {
     this.firstBucket = meta.firstBucket
     this.sums.words.set(meta.sums.words)
     this.#bucketsUntil = NEVER
+    if (meta.held !== undefined) this.held.set(meta.held)
+    this.counted = meta.held !== undefined
   }
 
   meta(): StoreMeta {
-    return { streamTime: this.streamTime === NEVER ? undefined : this.streamTime, firstBucket: this.firstBucket, sums: this.sums }
+    return {
+      streamTime: this.streamTime === NEVER ? undefined : this.streamTime,
+      firstBucket: this.firstBucket,
+      sums: this.sums,
+      held: this.holding === undefined ? undefined : this.held,
+    }
+  }
+
+  /** A main row was read from the disk: what its bytes say is in the counts already. */
+  noteHeld(row: Row): void {
+    if (row.exists) row.holding = this.holding?.(row.value)
+  }
+
+  /** A main row becomes bytes: the counts go from what its bytes said to what it says now. */
+  recount(row: Row): void {
+    const before = row.holding
+    const now = row.exists ? this.holding?.(row.value) : undefined
+    // Almost always nothing is held, and nothing was.
+    if (before === now) return
+    if (before !== undefined) this.held.add(before, -1)
+    if (now !== undefined) this.held.add(now, 1)
+    row.holding = now
   }
 
   bucketOf(time: number): number {

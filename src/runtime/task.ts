@@ -12,6 +12,7 @@ import type { PartitionName, Positions } from '../ports/log.ts'
 import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
 import type { ValueCodec } from '../ports/serde.ts'
 import type { SourceProgress, Way } from './heard.ts'
+import type { HeldAt } from './held.ts'
 import { columnsOf, type Input } from './input.ts'
 import type { Interpreter } from './interpreter.ts'
 import type { TaskMeta } from './meta.ts'
@@ -74,6 +75,8 @@ export class Task {
   readonly life: Lifecycle<TaskStatus>
   /** Positions as the last commit has them. */
   committed: Positions
+  /** What its steps hold, as the last commit has it. */
+  held: readonly HeldAt[]
   #closing: Promise<void> | undefined
   #pending: (() => Promise<void>) | undefined
   readonly #ranges: Ranges
@@ -87,6 +90,7 @@ export class Task {
     this.name = taskName(parts.stage.name, parts.partition)
     this.life = new Lifecycle<TaskStatus>(`task ${this.name}`, 'restoring', TASK_TRANSITIONS, listener)
     this.committed = parts.committed
+    this.held = parts.state?.held ?? []
     this.#sweepUntil = parts.state?.stores.map((store) => store.firstBucket) ?? []
   }
 
@@ -356,6 +360,7 @@ export class Task {
     const { state } = this.parts
     this.committed = commit.positions
     if (state === undefined || commit.state === undefined) return
+    this.held = commit.state.held
     for (const row of commit.state.rows) state.settled(row)
     this.#sweepUntil = commit.state.oldestAlive
     state.slots.settle()

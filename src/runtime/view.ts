@@ -13,7 +13,7 @@ import { freshnessOf } from './freshness.ts'
 import type { Frontier } from './frontier.ts'
 import type { Ways } from './heard.ts'
 import { countOf, type Page, type PageOptions, pageOf, type Readable, type Shelf } from './pages.ts'
-import { parkedOf } from './parking.ts'
+import { holdingOf } from './parking.ts'
 import { decodeRow, type RowCodec, RowWriter } from './rows.ts'
 import { KeySlot, Row } from './slots.ts'
 import type { Task } from './task.ts'
@@ -203,8 +203,8 @@ export class StoreView implements View<unknown, unknown, string> {
     for (const { store, node, codec } of this.#parts.parkers) {
       const row = this.#read(task, store, key, codec)
       if (!row.exists) continue
-      const parked = node === undefined ? parkedOf(row.value) : node.parked?.(row.value)
-      if (parked !== undefined) return parked
+      const holding = node === undefined ? holdingOf(row.value) : node.holding?.(row.value)
+      if (holding?.parked !== undefined) return { reason: holding.parked, held: holding.facts }
     }
     return undefined
   }

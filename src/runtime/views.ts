@@ -65,6 +65,6 @@ function parkersOf(stages: Stages, stage: StagePlan): ViewParts['parkers'] {
     const node = stages.node(store.step)
     if (store.kind === 'parked') return [{ store, node: undefined, codec: { kind: 'format', format: parkedFormat, view: false } }]
     const codec = stages.codecs.rows.get(store.step)
-    return node.kind === 'keyed' && !readsLog(node) && node.parked !== undefined && codec !== undefined ? [{ store, node, codec }] : []
+    return node.kind === 'keyed' && !readsLog(node) && node.holding !== undefined && codec !== undefined ? [{ store, node, codec }] : []
   })
 }

@@ -122,6 +122,14 @@ export interface Parked {
   readonly held: number
 }
 
+/** What a step holds of a key instead of letting it pass. */
+export interface Holding {
+  /** Facts that are held. */
+  readonly facts: number
+  /** Why the key is parked; undefined where its facts only wait for their turn. */
+  readonly parked: string | undefined
+}
+
 export type Count = (counter: Counter, value?: string | number) => void
 
 /** How rows that are not Avro are written: for the state of operators. */
@@ -225,8 +233,11 @@ export interface KeyedNode extends Common {
   readonly rekeys: boolean
   /** Lets each fact pass once, so that a fold behind it may add up (`ViewSpec.safety`). */
   readonly identity: boolean
-  /** Reads from a main row whether its key is parked. */
-  readonly parked: ((row: unknown) => Parked | undefined) | undefined
+  /**
+   * Reads from a main row what is held of its key; undefined for nothing. Asked of every main row that is written, so it must cost nothing where
+   * nothing is held. Undefined for a node that never holds anything.
+   */
+  readonly holding: ((row: unknown) => Holding | undefined) | undefined
   readonly run: (incoming: Incoming, scope: Scope, out: Out, count: Count) => void
   readonly wake: ((timer: { readonly at: number; readonly sub: string }, scope: Scope, out: Out, count: Count) => void) | undefined
   /** Takes a page that `Scope.page` asked for; `next` is where to ask on, undefined after the last page. */

@@ -299,6 +299,16 @@ describe('state that a plan has no use for any more', () => {
     expect(await tidemark('export', 'wanted-by-sku', '--dir', dir)).toMatchObject({ code: 0, out: '' })
     // The rows that were left behind are no damage.
     expect(await tidemark('verify', '--dir', dir)).toMatchObject({ code: 0 })
+    // What is made again has what was given up, and the difference says so. Once it is live, nothing is missing any more.
+    const replayed = await tidemark('replay', 'wanted-by-sku', '--dir', dir)
+    expect(replayed.code).toBe(2)
+    expect(replayed.out).toMatch(
+      /wanted-by-sku: different\.[\s\S]*state was given up here: demand\/demand-by-sku\. [\s\S]*without any damage\nNext: make the rebuilt one live/,
+    )
+    const switched = await tidemark('replay', 'wanted-by-sku', '--dir', dir, '--switch', 'always', '--json')
+    expect([switched.code, JSON.parse(switched.out)]).toMatchObject([0, { switched: true, givenUp: ['demand/demand-by-sku'] }])
+    const again = await tidemark('replay', 'wanted-by-sku', '--dir', dir, '--json')
+    expect([again.code, JSON.parse(again.out)]).toMatchObject([0, { equal: true, givenUp: [] }])
   })
 })
 

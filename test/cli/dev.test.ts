@@ -27,6 +27,7 @@ describe('once', () => {
       gap: 0,
       parked: 0,
       dead: 0,
+      heldNow: { facts: 0, keys: 0, parked: 0 },
       seconds: expect.any(Number),
     })
     const second = await tidemark('dev', SHOP, '--dir', dir, '--once', '--json')
@@ -60,6 +61,35 @@ describe('once', () => {
     expect(broken.out).toContain('equal to the recomputation')
     const second = await tidemark('dev', SHOP, '--dir', equal, '--once', '--json')
     expect([second.code, JSON.parse(second.out)]).toMatchObject([3, { equal: true, dead: 0, notApplied: { rows: 0, dead: 1, parked: 0 } }])
+  })
+
+  test('shows what is held and which keys are parked, of earlier runs too, and is no success while anything is', async () => {
+    const dir = temporary()
+    const folder = temporary()
+    writeFileSync(join(folder, 'index.ts'), `export { feed, shop } from ${JSON.stringify(join(ROOT, SHOP, 'index.ts'))}\n`)
+    await tidemark('plan', folder, '--write')
+    expect(await tidemark('dev', folder, '--dir', dir, '--once', '--orders', '100')).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/ parked 0 {2}dead-lettered 0 {2}held now 0 {2}lag 0 /),
+    })
+    // The order has forgotten what passed, so it waits for the first order of each customer, and parks those of whom it has more than a hundred.
+    writeFileSync(join(folder, 'index.ts'), `export { feed, shop } from ${JSON.stringify(join(ROOT, SHOP, 'reordered.ts'))}\n`)
+    await tidemark('plan', folder, '--write', '--give-up', 'orders/orders-in-order')
+    const some = await tidemark('dev', folder, '--dir', dir, '--once', '--orders', '150')
+    expect([some.code, some.out]).toEqual([1, expect.stringMatching(/ parked 0 {2}dead-lettered 0 {2}held now 50 of 5 keys {2}lag 0 /)])
+    expect(lastLine(some.out)).toBe('NOT everything was applied: 50 facts of 5 keys are held at "orders-in-turn".')
+    const more = await tidemark('dev', folder, '--dir', dir, '--once', '--orders', '620', '--json')
+    const now = { facts: 520, keys: 5, parked: 5, steps: [{ step: 'orders-in-turn', facts: 520, keys: 5, parked: 5 }] }
+    expect(JSON.parse(more.out)).toMatchObject({ parked: 5, heldNow: now, notApplied: { rows: 0, dead: 0, held: 520, keys: 5, parked: 5 } })
+    // Without a feed there is nothing to compare, and what is held is still there.
+    writeFileSync(join(folder, 'index.ts'), `export { shop } from ${JSON.stringify(join(ROOT, SHOP, 'reordered.ts'))}\n`)
+    const last = await tidemark('dev', folder, '--dir', dir, '--once', '--json')
+    expect([last.code, JSON.parse(last.out)]).toMatchObject([3, { parked: 0, heldNow: now, notApplied: { held: 520, parked: 5 } }])
+    const plain = await tidemark('dev', folder, '--dir', dir, '--once')
+    expect([plain.code, lastLine(plain.out)]).toEqual([
+      3,
+      'NOT everything was applied: 520 facts of 5 keys are held (5 parked) at "orders-in-turn".',
+    ])
   })
 
   test('fails when the check finds a difference', async () => {

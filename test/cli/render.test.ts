@@ -80,6 +80,7 @@ const sample: Sample = {
   feed: { done: 50, total: 200 },
   rates: { in: 1_234.4, out: 99 },
   counts: { applied: 12_345, duplicate: 2, stale: 0, gap: 1, parked: 0, dead: 3 },
+  held: { facts: 12, keys: 4, parked: 1 },
   lag: 7,
   silent: undefined,
   resumed: undefined,
@@ -100,8 +101,10 @@ const sample: Sample = {
 describe('the live display', () => {
   test('says everything in one plain line', () => {
     expect(plainLine(sample)).toBe(
-      '01:01  feed 50/200  in 1234/s  out 99/s  applied 12345  duplicate 2  stale 0  gap 1  parked 0  dead-lettered 3  lag 7  demand fresh (120 ms)  sales-by-day stale (9 s)',
+      '01:01  feed 50/200  in 1234/s  out 99/s  applied 12345  duplicate 2  stale 0  gap 1  parked 0  dead-lettered 3  held now 12 of 4 keys, 1 parked  lag 7  demand fresh (120 ms)  sales-by-day stale (9 s)',
     )
+    expect(plainLine({ ...sample, held: { facts: 1, keys: 1, parked: 0 } })).toContain('  held now 1 of 1 key  lag 7  ')
+    expect(plainLine({ ...sample, held: undefined })).toContain('  held now unknown  lag 7  ')
     expect(plainLine({ ...sample, restoring: { tasks: 2, left: 10 } })).toContain('restoring 2 tasks, 10 records left')
     const deaf = plainLine({ ...sample, lag: undefined, silent: 'no broker answers since 10:00:00' })
     expect(deaf).toMatch(/^01:01 {2}feed 50\/200 {2}no broker answers since 10:00:00 {2}.* lag unknown /)
@@ -115,6 +118,7 @@ describe('the live display', () => {
       `  feed ${'█'.repeat(8)}${'░'.repeat(22)} 50 of 200 (25 %)`,
       '  in 1,234/s   out 99/s   waiting 7',
       '  applied 12,345   duplicate 2   stale 0   gap 1   parked 0   dead-lettered 3',
+      '  now 12 facts of 4 keys are held (1 parked)',
       '',
       '  demand        fresh (120 ms)',
       '  sales-by-day  stale (9 s) 4 s beyond its window',
@@ -132,6 +136,16 @@ describe('the live display', () => {
       '',
       '  npx tidemark plan   what runs here',
     ])
+  })
+
+  test('shows in the picture what is held only while something is, and says loudly only that keys are parked', () => {
+    const about = (held: Sample['held'], color = PLAIN): string[] =>
+      picture({ ...sample, held }, { columns: 100, rows: 40 }, color).filter((line) => line.includes('held'))
+    expect(about({ facts: 0, keys: 0, parked: 0 })).toEqual([])
+    expect(about(undefined)).toEqual([])
+    const waiting = about({ facts: 1, keys: 1, parked: 0 }, COLORS)
+    expect(waiting).toEqual(['  now 1 fact of 1 key is held'])
+    expect(about({ facts: 1, keys: 1, parked: 1 }, COLORS)).toEqual([`  ${COLORS.warn('now 1 fact of 1 key is held (1 parked)')}`])
   })
 
   test('says what hangs, in the line and in the picture', () => {

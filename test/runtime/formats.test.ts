@@ -162,13 +162,21 @@ describe('a store', () => {
       generation: 2,
       recorded: new Map([['in/0', 9]]),
       schemas: [3, 300],
-      stores: new Map([[2, { streamTime: 5, firstBucket: 0xffffffff, sums }]]),
+      stores: new Map([[2, { streamTime: 5, firstBucket: 0xffffffff, sums, held: undefined }]]),
     })
     const before = h('01000000 02 01 04696e2f30 07 12 02 03 ac02 01 02 010a ffffffff0f')
     expect(hex(full.subarray(0, before.length / 2))).toBe(before)
     // Sixteen ranges of seven words, the ids, and the hash.
     expect(full.length).toBe(before.length / 2 + 16 * 7 * 4 + 8 + 8)
     expect(hex(full.subarray(before.length / 2 + 28, before.length / 2 + 28 + 12))).toBe(h('00000001 00000001 00000002'))
+    // Of a step that may hold facts: a flag, and behind the sums how many, of how many keys, and how many of these are parked.
+    const holding = encodeMeta({
+      ...meta,
+      stores: new Map([[2, { streamTime: undefined, firstBucket: 0, sums: new Sums(), held: { facts: 300, keys: 4, parked: 1 } }]]),
+    })
+    const beforeSums = h('01000000 01 01 04696e2f30 07 01 00 01 02 020000')
+    expect(hex(holding.subarray(0, beforeSums.length / 2))).toBe(beforeSums)
+    expect(hex(holding.subarray(beforeSums.length / 2 + 16 * 7 * 4, -8))).toBe(h('ac02 04 01 01 02696e 03616263'))
   })
 
   test('how far the disk is', () => {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { type Topology, text, topology } from '#tidemark'
 import { lockOf, type PlanLock } from '../../src/plan/lock.ts'
 import { planOf } from '../../src/plan/planner.ts'
+import { replay } from '../../src/runtime/replay.ts'
 import { verify } from '../../src/runtime/verify.ts'
 import { Item, item, Sum, summed } from '../fixtures/plain.ts'
 import { Cluster } from './cluster.ts'
@@ -96,6 +97,17 @@ test('state that the lock gives up is left behind, its number with it, and a lat
     await cluster.leave(worker)
     const { world, stop } = cluster.world(worker)
     expect(await verify(renamed.graph, world)).toMatchObject({ problems: [] })
+    await world.log.close()
+    stop()
+  }
+  // A rebuild sees what was given up, and says that it was: as the lock names it, and else by its number.
+  for (const [given, named] of [
+    [lock, 'all/sums'],
+    [undefined, 'all, store number 2'],
+  ] as const) {
+    const { world, stop } = cluster.world('w')
+    const replayed = await replay(renamed.graph, 'totals', world, { switch: 'never', lock: given })
+    expect(replayed).toMatchObject({ equal: false, givenUp: [named] })
     await world.log.close()
     stop()
   }

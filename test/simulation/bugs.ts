@@ -434,6 +434,19 @@ export const BUGS: readonly NamedBug[] = [
     seed: 1,
   },
   {
+    name: 'held-counted-twice',
+    about: 'a key whose state is read from the disk again is counted once more among those that hold facts',
+    bug: {
+      patch: () => {
+        const real = Object.getOwnPropertyDescriptor(StoreState.prototype, 'noteHeld') as PropertyDescriptor
+        StoreState.prototype.noteHeld = () => {}
+        return () => Object.defineProperty(StoreState.prototype, 'noteHeld', real)
+      },
+    },
+    faults: ['kill', 'worker-kill', 'disorder'],
+    seed: 1,
+  },
+  {
     name: 'deletes-forgotten',
     about: 'rows that were deleted stay on disk',
     bug: {

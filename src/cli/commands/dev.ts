@@ -7,6 +7,7 @@ import { quoted } from '../../base/shell-word.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import type { SchemaStore } from '../../ports/serde.ts'
 import type { FeedCheck, RunningFeed } from '../../runtime/feed.ts'
+import { heldTogether } from '../../runtime/held.ts'
 import { jsonText } from '../../server/json.ts'
 import { type Serving, serve } from '../../server/server.ts'
 import { type Running, type StartOptions, start } from '../../start.ts'
@@ -217,7 +218,7 @@ class Session {
 
   async #finish(): Promise<void> {
     const { app, access } = this.#running as Running<readonly unknown[]>
-    this.#left = await leftOver(access.log, app.plan, this.#feed, this.#meter)
+    this.#left = await leftOver(access.log, app.plan, this.#feed, app.held() ?? [])
     if (this.#feed !== undefined && this.#alone) await this.#compare(this.#feed, this.#left.meant)
     else if (this.#feed !== undefined) await this.#say('not compared with the feed: other workers have some of the rows')
     this.#applied = true
@@ -311,7 +312,9 @@ class Session {
     const state = { restored: this.#meter.of('restored'), wipes: this.#meter.of('wipes') }
     const left = this.#left === undefined ? {} : { notApplied: this.#left }
     const unread = this.#feed === undefined ? {} : { unread: this.#feed.problems }
-    return { ...this.#check?.figures, ...equal, ...countsOf(this.#meter), ...left, ...unread, ...state, seconds }
+    const held = this.#running?.app.held()
+    const heldNow = held === undefined ? {} : { heldNow: { ...heldTogether(held), steps: held } }
+    return { ...this.#check?.figures, ...equal, ...countsOf(this.#meter), ...heldNow, ...left, ...unread, ...state, seconds }
   }
 
   // --- what is shown -----------------------------------------------------------------------------------------------------------
@@ -358,6 +361,7 @@ class Session {
     const { app } = this.#running as Running<readonly unknown[]>
     const { clock } = this.#shell
     const now = clock.mono()
+    const held = app.held()
     return {
       app: this.#loaded.topology.name,
       where: this.#where,
@@ -365,6 +369,7 @@ class Session {
       feed: this.#feed === undefined ? undefined : { done: this.#feed.done, total: this.#feed.total },
       rates: this.#meter.rates(now),
       counts: countsOf(this.#meter),
+      held: held === undefined ? undefined : heldTogether(held),
       // What nobody has heard of is not known.
       lag: this.#silence.text === undefined ? app.lag() : undefined,
       silent: this.#silence.text,

@@ -31,7 +31,7 @@ export async function replayProjection(projection: string, options: ReplayOption
   return replayed.equal || replayed.switched ? EXIT.ok : EXIT.differences
 }
 
-export function replayLines({ generation, records, projections, switched }: Replayed): string[] {
+export function replayLines({ generation, records, projections, equal, switched, givenUp }: Replayed): string[] {
   return [
     ...projections.map(({ name, live, rebuilt, equal, rows }) =>
       equal
@@ -43,16 +43,33 @@ export function replayLines({ generation, records, projections, switched }: Repl
         ? `it is live now, and generation ${generation.live} is gone`
         : `generation ${generation.live} stays live, and what was made is dropped`
     }`,
+    ...(equal || givenUp.length === 0
+      ? []
+      : [
+          `state was given up here: ${givenUp.join(', ')}. What took its place began empty in generation ${generation.live} and lacks what facts from before did;`,
+          `generation ${generation.rebuilt} has seen them all. So they differ without any damage`,
+        ]),
   ]
 }
 
 /** What to do about a difference that nothing was decided about. */
-function nextLines({ equal, switched, projections }: Replayed, projection: string, { dir, topology, kafka }: WantedAnywhere): string[] {
+function nextLines(
+  { equal, switched, projections, givenUp }: Replayed,
+  projection: string,
+  { dir, topology, kafka }: WantedAnywhere,
+): string[] {
   if (equal || switched) return []
   const place = `${kafka === undefined ? '' : ' --kafka'}${dir === undefined ? '' : ` --dir ${quoted(dir)}`}${topology === undefined ? '' : ` --topology ${quoted(topology)}`}`
   const live = projections.length === 1 ? 'the live one' : 'a live one'
+  const always = `tidemark replay ${projection}${place} --switch always`
+  if (givenUp.length > 0) {
+    return [
+      `Next: make the rebuilt one live, and what was given up is made up for: ${always}`,
+      `      "tidemark verify${place}" reads the rows of ${live}, should you suspect damage besides`,
+    ]
+  }
   return [
-    `Next: when the fold was changed on purpose, make the rebuilt one live: tidemark replay ${projection}${place} --switch always`,
+    `Next: when the fold was changed on purpose, make the rebuilt one live: ${always}`,
     `      when it was not, ${live} may be damaged: "tidemark verify${place}" reads its rows, and the same --switch always replaces them`,
   ]
 }

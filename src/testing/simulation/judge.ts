@@ -12,6 +12,7 @@
  *  O8  poison is dead-lettered once, byte for byte                                                     P5
  *  O13 no state is dropped without damage                                                              P9
  *  O14 what inboxes tell of their sources is so, and projections have kept what was told
+ *  O15 what commits say is held is what their rows hold
  *  and state rebuilt from its log is the state that was live                                           P7
  */
 
@@ -24,6 +25,7 @@ import type { Codecs } from '../../runtime/flavours.ts'
 import { decodeRow, type RowCodec, storePrefix, unescapeKey } from '../../runtime/rows.ts'
 import { KeySlot, Row } from '../../runtime/slots.ts'
 import { storeOf } from '../../topology/node.ts'
+import { falselyHeld } from './held.ts'
 import { difference, type Expected, type Oracle, type OutputModel, textsOf } from './oracle.ts'
 import { falselyTold } from './told.ts'
 import type { Change, Recorded, Shelf, Sight } from './watch.ts'
@@ -87,6 +89,7 @@ export class Judge {
     for (const shelf of sight.stores) {
       this.#store(shelf, sight)
       this.#rows(shelf, sight)
+      this.#held(shelf)
     }
     const told = falselyTold(this.#parts.plan, sight, this.#parts.exactlyOnce)
     if (told !== undefined) this.#parts.report(`O14: ${told}`)
@@ -139,6 +142,14 @@ export class Judge {
 
   #stageOf({ id }: Shelf): StagePlan | undefined {
     return this.#parts.plan.stages.find((stage) => stage.name === id.stage && stage.generation === id.generation)
+  }
+
+  /** O15. */
+  #held(shelf: Shelf): void {
+    const { plan, codecs } = this.#parts
+    const stage = this.#stageOf(shelf)
+    const wrong = stage === undefined ? undefined : falselyHeld(plan.graph, stage, codecs, shelf)
+    if (wrong !== undefined) this.#parts.report(`O15: at worker ${shelf.worker}, ${taskName(shelf.id.stage, shelf.id.partition)}: ${wrong}`)
   }
 
   /** O1. */
