@@ -158,8 +158,8 @@ class Session {
   }
 
   async #introduce(): Promise<void> {
-    await this.#say(`${this.#loaded.topology.name} ${this.#where}`)
-    if (this.#serving !== undefined) await this.#say(`views are served at ${this.#serving.url}/views`)
+    await this.#lines.say(`${this.#loaded.topology.name} ${this.#where}`)
+    if (this.#serving !== undefined) await this.#lines.say(`views are served at ${this.#serving.url}/views`)
     await this.#lines.next(this.#next)
   }
 
@@ -213,14 +213,14 @@ class Session {
     if (tasks === 0) return
     const ms = Math.round(now - (this.#idleUntil ?? this.#began))
     this.#resumed = `goes on from ${grouped(records)} committed records, restored ${grouped(this.#meter.of('restored'))} rows in ${grouped(ms)} ms`
-    if (this.#screen === undefined) await this.#say(this.#resumed)
+    if (this.#screen === undefined) await this.#lines.say(this.#resumed)
   }
 
   async #finish(): Promise<void> {
     const { app, access } = this.#running as Running<readonly unknown[]>
     this.#left = await leftOver(access.log, app.plan, this.#feed, app.held() ?? [])
     if (this.#feed !== undefined && this.#alone) await this.#compare(this.#feed, this.#left.meant)
-    else if (this.#feed !== undefined) await this.#say('not compared with the feed: other workers have some of the rows')
+    else if (this.#feed !== undefined) await this.#lines.say('not compared with the feed: other workers have some of the rows')
     this.#applied = true
   }
 
@@ -228,10 +228,10 @@ class Session {
     const { app } = this.#running as Running<readonly unknown[]>
     this.#check = await feed.check({ view: (name) => app.view(name) })
     if (this.#screen !== undefined) return
-    await this.#say(plainLine(this.#sample()))
+    await this.#lines.say(plainLine(this.#sample()))
     await this.#tellHighlights(true)
-    if (meant > 0) await this.#say(`dead: ${meant} ${meant === 1 ? 'record' : 'records'} that the feed had broken on purpose`)
-    await this.#say(this.#check.sentence)
+    if (meant > 0) await this.#lines.say(`dead: ${meant} ${meant === 1 ? 'record' : 'records'} that the feed had broken on purpose`)
+    await this.#lines.say(this.#check.sentence)
   }
 
   /** Whether every task runs in this worker. */
@@ -269,9 +269,9 @@ class Session {
     await this.#tell(true)
     if (!this.#applied) await this.#tellUnfinished()
     const error = failure ?? this.#halted
-    if (this.#left !== undefined && !isWhole(this.#left)) await this.#say(leftLine(this.#left, this.#deadList))
+    if (this.#left !== undefined && !isWhole(this.#left)) await this.#lines.say(leftLine(this.#left, this.#deadList))
     if (error !== undefined) await this.#shell.err.write(`${errorText(error, paint(this.#shell.err, this.#shell.env))}\n`)
-    if (by !== undefined || error !== undefined) await this.#say(this.#whereItGoesOn())
+    if (by !== undefined || error !== undefined) await this.#lines.say(this.#whereItGoesOn())
     const code = this.#code()
     if (this.#options.json) {
       const interrupted = by === undefined ? {} : { interrupted: true }
@@ -328,7 +328,7 @@ class Session {
     if (this.#screen === undefined) {
       await this.#tell(false)
       if (last) return
-      await this.#say(plainLine(this.#sample()))
+      await this.#lines.say(plainLine(this.#sample()))
       await this.#tellHighlights(false)
       await this.#lines.next(this.#next)
       return
@@ -351,10 +351,6 @@ class Session {
   async #tellUnfinished(): Promise<void> {
     if (this.#screen === undefined) await this.#tellHighlights(true)
     await this.#lines.unread(this.#feed?.problems.length ?? 0)
-  }
-
-  async #say(line: string): Promise<void> {
-    await this.#lines.say(line)
   }
 
   #sample(): Sample {
