@@ -52,7 +52,7 @@ const faultKinds: readonly string[] = values.kafka ? KAFKA_FAULT_KINDS : FAULT_K
 
 function numberOf(text: string, name: string): number {
   const number = Number(text)
-  return Number.isSafeInteger(number) && number >= 0 ? number : refuse(`--${name} is a whole number, not "${text}".`)
+  return Number.isSafeInteger(number) && number >= 0 ? number : refuse(`--${name} is a whole number from 0, not "${text}".`)
 }
 
 function deathOf(text: string): Death {

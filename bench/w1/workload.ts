@@ -255,8 +255,20 @@ function within(option: string, value: number, min: number, max: number): number
 
 // Command line ------------------------------------------------------------------------------------------------------------------
 
+/** `--seed -3` as `--seed=-3`: a number behind a name is its value, and not another flag. */
+function joined(args: readonly string[]): string[] {
+  const whole: string[] = []
+  for (const arg of args) {
+    const name = whole.at(-1)
+    if (/^-\d/.test(arg) && name !== undefined && /^--[^=]+$/.test(name)) whole[whole.length - 1] = `${name}=${arg}`
+    else whole.push(arg)
+  }
+  return whole
+}
+
 function main(): void {
   const { values } = parseArgs({
+    args: joined(process.argv.slice(2)),
     options: {
       n: { type: 'string', default: '1000000' },
       k: { type: 'string', default: '100000' },
@@ -299,7 +311,7 @@ if (process.argv[1] !== undefined && pathToFileURL(realpathSync(process.argv[1])
     main()
   } catch (error) {
     console.error(error instanceof TidemarkError ? error.explain() : messageOf(error))
-    console.error('usage: workload.ts [--n RECORDS] [--k KEYS] [--seed=NUMBER] [--t0 MS] [--uniform] [--clean] [--digest]')
+    console.error('usage: workload.ts [--n RECORDS] [--k KEYS] [--seed NUMBER] [--t0 MS] [--uniform] [--clean] [--digest]')
     process.exitCode = 2
   }
 }

@@ -2,6 +2,7 @@
 import { type Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
 import { TidemarkError } from '../base/errors.ts'
 import { nearest } from '../base/nearest.ts'
+import { shown } from '../base/options.ts'
 
 /** Makes an action of a command out of a function that gives its exit code. */
 export type Ends = <Args extends unknown[]>(action: (...args: Args) => Promise<number>) => (...args: Args) => Promise<void>
@@ -37,6 +38,13 @@ export function examples(command: Command, lines: readonly (readonly [command: s
 /** The parser's sentence as an error of ours: what is wrong, and what was meant. @param argv the words after `tidemark`; none for other tools */
 export function usageError({ message }: CommanderError, argv?: readonly string[]): TidemarkError {
   const [, sentence = message, meant] = /^(?:error: )?([\s\S]*?)(?:\s*\((Did you mean [\s\S]*)\))?$/.exec(message) ?? []
+  // A value that its option cannot have: the option by its name, the value as it came, and then what the option may have.
+  const [, option, value, why = ''] =
+    /^option '(?:-\w, )?(--[\w-]+)[^']*' argument '([\s\S]*)' is invalid\.?\s*([\s\S]*)$/.exec(sentence) ?? []
+  if (option !== undefined) {
+    const detail = why === '' ? undefined : why
+    return new TidemarkError('OPTION_INVALID', `${option} cannot be ${shown(value)}`, { detail, hint: meant?.trim() ?? 'Look at --help.' })
+  }
   const [, unknown = ''] = /^unknown option '(--\w+)'/.exec(sentence) ?? []
   return new TidemarkError('OPTION_INVALID', sentence.replace(/\.$/, ''), {
     hint: (argv === undefined ? undefined : insteadOf(unknown, argv[0])) ?? meant?.trim() ?? 'Look at --help.',

@@ -210,6 +210,7 @@ test('splitmix64 on halves draws what 64-bit arithmetic draws', () => {
 })
 
 describe('run directly', () => {
+  const lastLines = (text: string): string => text.slice(text.indexOf('\nstream='))
   const run = (...args: string[]) =>
     spawnSync(process.execPath, [fileURLToPath(new URL('../../bench/w1/workload.ts', import.meta.url)), ...args], { encoding: 'utf8' })
 
@@ -221,9 +222,19 @@ describe('run directly', () => {
     expect(status).toBe(0)
   })
 
+  test('a seed below 0 is one like any other, with or without a sign between', () => {
+    const { status, stdout } = run('--n', '20', '--k', '5', '--seed', '-3', '--t0', '7', '--digest')
+    expect([status, stdout]).toEqual([
+      0,
+      expect.stringContaining(`\nstream=${streamDigest(new Workload({ records: 20, keys: 5, seed: -3, t0: 7 }).records())}\n`),
+    ])
+    expect(lastLines(run('--n', '20', '--k', '5', '--seed=-3', '--t0', '7', '--digest').stdout)).toBe(lastLines(stdout))
+  })
+
   test.each([
     [['--n', 'many'], 'OPTION_INVALID: --n is not a whole number\nIt is "many".'],
     [['--k', '0'], 'OPTION_INVALID: keys is not a whole number in its range'],
+    [['--n', '-3'], 'OPTION_INVALID: records is not a whole number in its range\nIt is -3, and must be from 1 to 50000000.'],
     [['--sede', '1'], "Unknown option '--sede'"],
   ])('it says what is wrong with %o and fails', (args, message) => {
     const { status, stderr } = run(...args)

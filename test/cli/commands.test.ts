@@ -92,6 +92,17 @@ describe('words', () => {
     expect(err).toContain('Begin with:')
   })
 
+  test.each([
+    [['dev', SHOP, '--port', '-1'], '--port cannot be "-1"\nA port is a number from 0 to 65535.\n'],
+    [['dev', SHOP, '--port=-1'], '--port cannot be "-1"\nA port is a number from 0 to 65535.\n'],
+    [['dead', 'show', '--limit', '-2'], '--limit cannot be "-2"\nIt is a whole number from 1.\n'],
+    [['run', SHOP, '--replication', '-1'], '--replication cannot be "-1"\nIt is a whole number from 1.\n'],
+    [['run', SHOP, '--session', '-5s'], '--session is not a duration\nIt is "-5s".\n'],
+    [['plan', SHOP, '--stage', 'topcs'], '--stage cannot be "topcs"\nhint: Did you mean topics?\n'],
+  ])('say what is wrong with a value, and never take one below 0 for a flag: %j', async (args, said) => {
+    expect(await tidemark(...args)).toMatchObject({ code: 64, out: '', err: expect.stringContaining(`OPTION_INVALID: ${said}`) })
+  })
+
   test('ask for the version', async () => {
     expect(await tidemark('--version')).toMatchObject({ code: 0, out: '1.2.3\n' })
   })
@@ -129,8 +140,10 @@ describe('the feed of the shop that is shipped', () => {
   })
 
   test.each([
-    [['--seed', 'abc'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
-    [['--seed', '1.5'], '--seed is not a whole number', 'Write --seed 7, or leave it out.'],
+    [['--seed', '-3'], '--seed is not a whole number from 0', 'Write --seed 7, or leave it out.'],
+    [['--seed=-3'], '--seed is not a whole number from 0', 'Write --seed 7, or leave it out.'],
+    [['--seed', 'abc'], '--seed is not a whole number from 0', 'Write --seed 7, or leave it out.'],
+    [['--seed', '1.5'], '--seed is not a whole number from 0', 'Write --seed 7, or leave it out.'],
     [['--pace', '0'], '--pace is not a number above 0', 'Write --pace 2000, or leave it out.'],
     [['--csv='], '--csv needs a value', 'Write --csv invoices.csv, or leave it out.'],
   ])('refuses %j with words that can be written instead', async (words, message, hint) => {

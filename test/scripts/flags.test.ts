@@ -48,7 +48,7 @@ describe.each(['simulate', 'kafka', 'kafka-faults', 'crash-test', 'bench'])('npm
 
 test.each([
   ['simulate', ['--topology', 'contuing'], 'There is no topology "contuing". Did you mean counting?'],
-  ['simulate', ['--seed', 'x'], '--seed is a whole number, not "x".'],
+  ['simulate', ['--seed', 'x'], '--seed is a whole number from 0, not "x".'],
   ['kafka', ['--nodes', '2'], '--nodes is 1 or 3, not "2".'],
   ['kafka-faults', ['--only', 'restes'], 'There is no scenario "restes". Did you mean resets?'],
   ['crash-test', ['--only', 'klils'], 'There is no scenario "klils". Did you mean kills?'],

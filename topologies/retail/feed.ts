@@ -36,7 +36,7 @@ export const feed: Feed = {
     },
     seed: {
       value: '<n>',
-      about: 'send some facts twice, some late, and some bytes that nobody can read, as this whole number decides',
+      about: 'send some facts twice, some late, and some bytes that nobody can read, as this whole number from 0 decides',
       default: 'none',
     },
     pace: {
@@ -69,7 +69,7 @@ interface Prepared {
 
 /** @throws TidemarkError OPTION_INVALID, INPUT_INVALID */
 async function prepare({ options }: Pick<FeedSettings, 'options'>): Promise<Prepared> {
-  const seed = numberIn(options, 'seed', Number.isSafeInteger, 'a whole number', '7')
+  const seed = numberIn(options, 'seed', Number.isSafeInteger, 'a whole number from 0', '7')
   const factor = numberIn(options, 'pace', (pace) => pace > 0, 'a number above 0', '2000')
   return { seed, factor, source: await survey(textIn(options, 'csv', 'invoices.csv') ?? fileURLToPath(SHIPPED)) }
 }
