@@ -22,7 +22,12 @@ if (existsSync(compiled)) {
   else if (major > 22 || (major === 22 && minor >= 15)) {
     modules.enableCompileCache?.()
     await import(pathToFileURL(compiled).href)
-  } else refuse(`tidemark needs Node 22.15 or newer, and this is ${process.versions.node}.`)
+  } else {
+    refuse(
+      `tidemark needs Node 22.15 or newer, and this is ${process.versions.node} (${process.execPath}).\n` +
+        'Install a newer one, such as with a version manager ("nvm install 24"), and give the same command again: what npm has installed stays as it is.',
+    )
+  }
 } else if (!existsSync(join(root, 'node_modules', 'commander'))) {
   refuse(`tidemark is not set up yet: run "npm install" in ${root}, or "npm start", which does it by itself.`)
 } else await under(runner, source)

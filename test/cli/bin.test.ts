@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
 import { ROOT, temporary } from './tidemark.ts'
 
@@ -43,6 +44,28 @@ test('the command runs what was compiled where that is, as in the published pack
   writeFileSync(join(installed, 'package.json'), '{ "type": "module" }')
   writeFileSync(join(installed, 'dist', 'cli', 'main.js'), 'console.log(process.argv.slice(2).join())\nprocess.exit(2)\n')
   expect(await run(join(installed, 'bin', 'tidemark.mjs'), 'plan', '--check')).toEqual({ code: 2, out: 'plan,--check\n', err: '' })
+})
+
+test('the command that was compiled says under an older Node which one it needs and how to get on, and runs nothing', async () => {
+  const installed = temporary()
+  cpSync(join(ROOT, 'bin'), join(installed, 'bin'), { recursive: true })
+  mkdirSync(join(installed, 'dist', 'cli'), { recursive: true })
+  writeFileSync(join(installed, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(installed, 'dist', 'cli', 'main.js'), 'console.log("it ran")\n')
+  const old = join(installed, 'old.mjs')
+  const bin = join(installed, 'bin', 'tidemark.mjs')
+  for (const node of ['20.20.2', '22.14.0']) {
+    writeFileSync(
+      old,
+      `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${node}' } })\nawait import(${JSON.stringify(pathToFileURL(bin).href)})\n`,
+    )
+    const { code, out, err } = await run(old)
+    expect([code, out]).toEqual([78, ''])
+    expect(err).toBe(
+      `tidemark needs Node 22.15 or newer, and this is ${node} (${process.execPath}).\n` +
+        'Install a newer one, such as with a version manager ("nvm install 24"), and give the same command again: what npm has installed stays as it is.\n',
+    )
+  }
 })
 
 test('npm start prints npm’s own lines before the JSON of --json, and with --silent not even those', async () => {
