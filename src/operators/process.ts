@@ -7,7 +7,7 @@ import { isRecord, needFunction, refuse, refuseUnknown, shown } from '../base/op
 import { checkedSchema, isSchema, type Schema } from '../contract/schema.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Incoming, Out, RowFormat, Scope } from '../topology/node.ts'
-import { checkedRevision, mayFunction, needOptions } from './given.ts'
+import { checkedRevision, mayFunction, needOptions, readsOf } from './given.ts'
 import { plainValue, shapeOf } from './shapes.ts'
 
 export interface ProcessTerms<Row = unknown, Value = unknown> extends StepOptions {
@@ -79,7 +79,7 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
       makes: true,
       rekeys: terms.rekeys ?? false,
       identity: false,
-      reads: terms.reads,
+      reads: readsOf(step, terms),
       passes: terms.passes ?? false,
       store: {
         name: step,

@@ -125,7 +125,7 @@ export class Stream<K, V, Facts extends string> {
     cases: [V] extends [{ readonly type: string }] ? Cases<V, K, NoInfer<Outcome<K2, V2>>, R> : never,
     options: StepOptions & Reads<R> = {},
   ): Stream<K2, V2, Facts> {
-    return new Stream(translate(this.#tip, step, to as unknown as AnyContract, cases as never, options, options.reads))
+    return new Stream(translate(this.#tip, step, to as unknown as AnyContract, cases as never, options, readsOf(step, options)))
   }
   /** Takes over another context's language, with a reason. */
   conform(step: string, to: Context, about: { readonly why: string }): Stream<K, V, Facts> {
@@ -170,7 +170,7 @@ export class Stream<K, V, Facts extends string> {
     branches: { readonly [N in Names]: (value: Reading<V, R>, fact: Fact<K>) => boolean },
     options: StepOptions & Reads<R> = {},
   ): { readonly [N in Names]: Stream<K, V, Facts> } {
-    const tips = branch(this.#tip, step, branches as never, options, options.reads)
+    const tips = branch(this.#tip, step, branches as never, options, readsOf(step, options))
     return Object.fromEntries(Object.entries(tips).map(([name, tip]) => [name, new Stream(tip)])) as never
   }
   /** Both streams as one, in no promised order. In front of a projection use an inbox instead. */

@@ -297,7 +297,7 @@ describe('state that a plan has no use for any more', () => {
     )
     // Without a lock there is nothing to look in, and that is said.
     const fresh = await tidemark('plan', copyOf('renamed.ts'), '--write', '--give-up', 'demand/demand-by-sku')
-    expect(fresh).toMatchObject({ code: 0, out: expect.stringContaining('no lock was there to look up what is given up') })
+    expect(fresh).toMatchObject({ code: 0, err: expect.stringContaining('no lock was there to look up what is given up') })
   })
 
   test('stops a start until the lock gives it up, and then what is left begins anew', async () => {

@@ -341,6 +341,26 @@ test.each<[what: string, define: (flow: Flow) => unknown, said: string, hint?: s
   )
 })
 
+test.each<[step: string, define: (flow: Flow, options: object | null) => unknown]>([
+  ['dedupe', (flow, options) => items(flow).dedupe('here', options as never)],
+  ['order', (flow, options) => items(flow).order('here', options as never)],
+  ['filter', (flow, options) => items(flow).filter('here', () => true, options as never)],
+  ['map', (flow, options) => items(flow).map('here', () => 1, options as never)],
+  ['flatMap', (flow, options) => items(flow).flatMap('here', () => [], options as never)],
+  ['keyBy', (flow, options) => items(flow).keyBy('here', text, () => '', options as never)],
+  ['branch', (flow, options) => items(flow).branch('here', { all: () => true }, options as never)],
+  ['translate', (flow, options) => facts(flow).translate('here', clicks, cases, options as never)],
+  ['process', (flow, options) => items(flow).process('here', (options && { rows: Sum, run: () => {}, ...options }) as never)],
+  ['project', (flow, options) => (options === null ? items(flow).project('here', null as never) : clickSums(flow, options))],
+])('every step that may say which fields it reads refuses options that are null and reads that are no list: %s', (_step, define) => {
+  expect(build((flow) => define(flow, null))).toThrow(
+    expect.objectContaining({ code: 'OPTION_INVALID', message: 'step "here" is null, where options are meant' }),
+  )
+  expect(build((flow) => define(flow, { reads: 'n' }))).toThrow(
+    expect.objectContaining({ code: 'OPTION_INVALID', message: 'reads of step "here" is "n", where a list of texts is meant' }),
+  )
+})
+
 test('a topology is defined by a function that returns its projections', () => {
   const of = (define: unknown): (() => unknown) => {
     return () => topology('built', define as never)

@@ -56,13 +56,13 @@ async function write(made: Planned, giveUp: readonly string[], json: boolean, sh
   const changes = changesOf(made)
   await writeLock(made, giveUp)
   for (const change of changes) await shell.err.write(`${changeLines(change).join('\n')}\n`)
+  if (made.lock === undefined && giveUp.length > 0)
+    await shell.err.write('no lock was there to look up what is given up: where a name is wrong, the next start is refused as before\n')
   if (json) {
     await shell.out.write(`${jsonText({ wrote: made.file, changes, givenUp: giveUp })}\n`)
     return EXIT.ok
   }
   await shell.out.write(`wrote ${made.file}${made.lock === undefined ? '' : changes.length === 0 ? ', which was right already' : ''}\n`)
-  if (made.lock === undefined && giveUp.length > 0)
-    await shell.out.write('no lock was there to look up what is given up: where a name is wrong, the next start is refused as before\n')
   for (const entry of giveUp)
     await shell.out.write(
       `given up: ${entry}. What has run leaves it behind at its next start with this lock, and reads it no more.\nWhat takes its place begins empty. ${EMPTY}\n`,
