@@ -99,8 +99,10 @@ function optionsOf(seed: number): SimulateOptions & { readonly topology: string 
 
 async function run(seed: number): Promise<Simulated> {
   const options = optionsOf(seed)
-  const { topology } = CASES.find(({ name }) => name === options.topology) as (typeof CASES)[number]
-  const simulated = await simulate(topology, options)
+  // The name is ours: simulate() refuses options that it does not know.
+  const { topology: wanted, ...given } = options
+  const { topology } = CASES.find(({ name }) => name === wanted) as (typeof CASES)[number]
+  const simulated = await simulate(topology, given)
   if (simulated.violations.length === 0 || values.quiet) return simulated
   console.log(`seed ${seed} (${options.topology}, ${simulated.settings.guarantee}) violates what is promised:`)
   for (const violation of simulated.violations) console.log(`  ${violation.replaceAll('\n', '\n    ')}`)
@@ -113,7 +115,7 @@ async function run(seed: number): Promise<Simulated> {
       settings: values.set === undefined ? undefined : settingsIn(values.set),
     })}`,
   )
-  if (values.shrink) console.log(`  fewest: --faults ${(await shrunk(topology, options, simulated)).join(',') || 'none'}`)
+  if (values.shrink) console.log(`  fewest: --faults ${(await shrunk(topology, given, simulated)).join(',') || 'none'}`)
   return simulated
 }
 
