@@ -295,9 +295,9 @@ class Simulation {
     for (const why of this.#world.wipes) if (!this.#mayWipe(why)) this.#report(`O13: state was dropped without damage (${why})`)
   }
 
-  /** State that a power cut has left ahead of its log is dropped, and state that compaction has passed while its worker was away. */
+  /** State that a power cut has left ahead of its log, or with a hole, is dropped, and state that compaction has passed while its worker was away. */
   #mayWipe(why: string): boolean {
-    return this.#world.lossyCuts > 0 || (why === 'POSITION_GAP' && this.#compacts)
+    return this.#world.lossyCuts > 0 || this.#world.holes > 0 || (why === 'POSITION_GAP' && this.#compacts)
   }
 
   get #compacts(): boolean {

@@ -45,6 +45,8 @@ export class SimulatedState {
   readonly #options: SimulatedStateOptions
   #memory: MemoryState = memoryState()
   readonly #kept = new Map<string, Kept>()
+  /** Stores that a power cut has left with a hole. */
+  holes = 0
 
   constructor(options: SimulatedStateOptions) {
     this.#options = options
@@ -161,7 +163,10 @@ export class SimulatedState {
       const left = random.unit() < 0.3 ? loose : Math.floor(random.unit() * (loose + 1))
       lost ||= left < loose
       // Drawn from what is there: a draw more would make every kept seed another story.
-      kept.hole ||= left < loose && left % 4 === 3
+      if (left < loose && left % 4 === 3) {
+        kept.hole = true
+        this.holes += 1
+      }
       kept.batches.length = kept.durable + left
       kept.durable = kept.batches.length
       await this.#fill(kept, kept.batches)

@@ -217,6 +217,11 @@ export class World {
     return { byId: (id) => asked(() => schemas.byId(id)), idOf: (subject, schema) => asked(() => schemas.idOf(subject, schema)) }
   }
 
+  /** Stores that power cuts have left without an earlier batch. */
+  get holes(): number {
+    return [...this.#states.values()].reduce((sum, state) => sum + state.holes, 0)
+  }
+
   stateOf(instance: string): SimulatedState {
     let state = this.#states.get(instance)
     if (state === undefined) {
