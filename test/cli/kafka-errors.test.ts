@@ -65,7 +65,11 @@ test('a port of something else is told from a broker that is away', async () => 
   const text = await said(...PLAN, '--brokers', await listening(http))
   expect(text).toMatch(EXPLAINED)
   expect(text).toContain('or is it no port of Kafka?')
-  expect(text).toContain(
+  expect(text).toContain('hint: An HTTP server answers there, and no broker of Kafka.')
+  const shut = createServer((socket) => void socket.once('data', () => socket.end()))
+  const silent = await said(...PLAN, '--brokers', await listening(shut))
+  expect(silent).toMatch(EXPLAINED)
+  expect(silent).toContain(
     'hint: It closed the connection without a word, as brokers do to clients that should log in (--sasl) or speak TLS (--tls) and do not. Or it is no',
   )
 })
@@ -123,7 +127,11 @@ describeUnless(await whyNotStarted(), 'on a secured broker', () => {
   const plain = (): string[] => ['--brokers', cluster.adminBrokers.join(',')]
 
   test.each([
-    ['neither TLS nor a login', () => tls().slice(0, 2), /^BROKER_UNREACHABLE[\s\S]*hint: .*--sasl.*--tls/],
+    [
+      'neither TLS nor a login',
+      () => tls().slice(0, 2),
+      /^BROKER_UNREACHABLE[\s\S]*--tls.*--sasl[\s\S]*hint: That is how TLS begins: set --tls/,
+    ],
     ['no login', () => tls(), /^BROKER_UNREACHABLE[\s\S]*hint: .*--sasl/],
     ['an authority that nobody trusts', () => [...tls().slice(0, 2), '--tls'], /^TLS_FAILED[\s\S]*hint: .*--tls-ca/],
     ['TLS on a port without', () => [...tls(), ...plain()], /^BROKER_UNREACHABLE[\s\S]*hint: .*Leave --tls out/],

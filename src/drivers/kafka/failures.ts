@@ -47,8 +47,31 @@ export class LinkLost extends Error {
   }
 }
 
-/** A broker refused a token; the message is what it said. */
-export class TokenRefused extends Error {}
+/** A broker refused a login; the message is what it said. */
+export class LoginRefused extends Error {
+  readonly what: keyof typeof REFUSED
+  constructor(what: keyof typeof REFUSED, said: string) {
+    super(said)
+    this.name = 'LoginRefused'
+    this.what = what
+  }
+}
+
+/** What a broker does not take, and where to look. */
+const REFUSED = {
+  token: {
+    does: 'refuses the token',
+    hint: 'Look at what "sasl.token" gives: whether it has run out, and whether its issuer, audience and subject are what the broker expects.',
+  },
+  password: {
+    does: 'refuses the user or the password',
+    hint: 'Look at "sasl.username" and the file or variable of the password, and that the user exists for this mechanism.',
+  },
+  mechanism: {
+    does: 'does not take this kind of login',
+    hint: 'The mechanisms of a listener are set at the broker ("sasl.enabled.mechanisms").',
+  },
+} as const
 
 export function closedError(what = 'the log'): TidemarkError {
   return new TidemarkError('LOG_CLOSED', `${what} was closed`)
@@ -128,21 +151,29 @@ export function unsupportedApi(
 
 /** Nothing answers: whatever was to be done, for as long as it may take. */
 export function unreachable(doing: string, brokers: string, cause: unknown): TidemarkError {
-  const refused = rootCode(cause) === 'ECONNREFUSED'
-  const notFound = ['ENOTFOUND', 'EAI_AGAIN'].includes(rootCode(cause) ?? '')
+  const foreign = foreignAnswer(cause)
   return new TidemarkError('BROKER_UNREACHABLE', `no broker answered to ${doing}`, {
-    detail: `${brokers}: ${messageOf(cause)}`,
-    hint: /Closed connection/.test(messageOf(cause))
-      ? 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") or speak TLS ("ssl") and do not. Or it is no broker of Kafka.'
-      : /before secure TLS/.test(messageOf(cause))
-        ? 'It may speak no TLS there. Leave "ssl" out, or use the port of its TLS listener.'
-        : notFound
-          ? 'That name cannot be resolved here. Brokers are asked under the names that they advertise ("advertised.listeners"): these must be reachable from this machine.'
-          : refused
-            ? 'Nothing listens there. Is the broker running, and is it this port? "npm run kafka" starts one for development.'
-            : 'Is the broker running, and does the network let us through?',
+    detail: `${brokers}: ${messageOf(cause)}${foreign?.detail === undefined ? '' : `. ${foreign.detail}`}`,
+    hint: foreign?.hint ?? silenceHint(cause),
     cause,
   })
+}
+
+function silenceHint(cause: unknown): string {
+  if (/Closed connection/.test(messageOf(cause))) {
+    return 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") or speak TLS ("ssl") and do not. Or it is no broker of Kafka.'
+  }
+  if (/before secure TLS/.test(messageOf(cause))) {
+    return 'It may speak no TLS there. Leave "ssl" out, or use the port of its TLS listener.'
+  }
+  const code = rootCode(cause) ?? ''
+  if (['ENOTFOUND', 'EAI_AGAIN'].includes(code)) {
+    return 'That name cannot be resolved here. Brokers are asked under the names that they advertise ("advertised.listeners"): these must be reachable from this machine.'
+  }
+  if (code === 'ECONNREFUSED') {
+    return 'Nothing listens there. Is the broker running, and is it this port? "npm run kafka" starts one for development.'
+  }
+  return 'Is the broker running, and does the network let us through?'
 }
 
 export interface ConnectionFailure {
@@ -157,15 +188,11 @@ const TLS_CODES = /CERT|TLS|SSL|EPROTO|SELF_SIGNED|UNABLE_TO|ALTNAME/
 
 /** Why a socket could not be used: something to try again (`LinkLost`), or something that a person must change. */
 export function connectionFailure({ broker, stage, sasl, tls, cause }: ConnectionFailure): Error {
-  if (cause instanceof TidemarkError || cause instanceof LinkLost) return cause
-  if (cause instanceof TokenRefused) {
-    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} refuses the token`, {
-      detail: `${sasl}: ${cause.message}`,
-      hint: 'Look at what "sasl.token" gives: whether it has run out, and whether its issuer, audience and subject are what the broker expects.',
-    })
+  if (cause instanceof LinkLost || (cause instanceof TidemarkError && cause.code !== 'WIRE_INVALID')) return cause
+  if (cause instanceof LoginRefused) {
+    const { does, hint } = REFUSED[cause.what]
+    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} ${does}`, { detail: `${sasl}: ${cause.message}`, hint })
   }
-  const name = (cause as Error | undefined)?.name ?? ''
-  const type = (cause as { type?: unknown } | undefined)?.type
   const code = rootCode(cause) ?? ''
   if (stage === 'connect' && tls && (TLS_CODES.test(code) || /certificate|altnames|wrong version number|ssl/i.test(messageOf(cause)))) {
     return new TidemarkError('TLS_FAILED', `broker ${broker} and this client do not agree on TLS`, {
@@ -176,20 +203,8 @@ export function connectionFailure({ broker, stage, sasl, tls, cause }: Connectio
       cause,
     })
   }
-  if (stage === 'authenticate' && (name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED')) {
-    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} refuses the user or the password`, {
-      detail: `${sasl}: ${messageOf(cause)}`,
-      hint: 'Look at "sasl.username" and the file or variable of the password, and that the user exists for this mechanism.',
-      cause,
-    })
-  }
-  if (stage === 'authenticate' && name !== 'KafkaJSConnectionError' && name !== 'KafkaJSConnectionClosedError') {
-    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} does not take this kind of login`, {
-      detail: `${sasl}: ${messageOf(cause)}`,
-      hint: 'The mechanisms of a listener are set at the broker ("sasl.enabled.mechanisms").',
-      cause,
-    })
-  }
+  // A broker that refuses says so. One that is lost, or slow, or not understood may let us in the next time.
+  if (stage === 'authenticate') return new LinkLost(`logging in to ${broker} (${sasl})`, false, cause)
   if (stage === 'connect') return new LinkLost(`connecting to ${broker}`, false, cause)
   // The broker gives no reason when it closes a socket: a client without login or TLS looks like noise to it.
   const why =
@@ -197,6 +212,14 @@ export function connectionFailure({ broker, stage, sasl, tls, cause }: Connectio
       ? 'Is this the port of a listener with these settings?'
       : 'Does this listener want TLS ("ssl") or a login ("sasl"), or is it no port of Kafka?'
   return new LinkLost(`${broker} closed the connection, or did not answer in the protocol of Kafka. ${why}`, false, cause)
+}
+
+/** What came instead of an answer, when that is why nobody answered. */
+function foreignAnswer(cause: unknown): TidemarkError | undefined {
+  for (let each = cause; each instanceof Error; each = each.cause) {
+    if (each instanceof TidemarkError && each.code === 'WIRE_INVALID') return each
+  }
+  return undefined
 }
 
 function withoutPrefix(message: string): string {

@@ -74,7 +74,8 @@ export function kafka(options: KafkaOptions): LogDriver {
     name: 'kafka',
     words: `--brokers ${options.brokers.join(',')}`,
     open: async ({ clock, random, codecs }) => {
-      const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl, connectMs) }
+      const { batchBytesMax } = limits
+      const link = { clientId, connectMs, batchBytesMax, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl, connectMs) }
       const client = await openClient({ of: { seeds, link, clock, random }, codecs, limits, replication, transactionMs })
       return { log: client, close: () => client.close() }
     },

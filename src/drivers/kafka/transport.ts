@@ -7,6 +7,7 @@
  *
  * A broker works on one request of a socket at a time, so whatever waits at the broker (JoinGroup, a Fetch without data) has a lane of its own.
  */
+import { DEFAULT_LIMITS } from '../../ports/record-batch/index.ts'
 import { connectionFailure, LinkLost, unsupportedApi } from './failures.ts'
 import { type BrokerAddress, type Dial, dialKafkajs, type Line, type LinkOptions } from './sockets.ts'
 import { type Api, newestVersion } from './wire/api.ts'
@@ -21,6 +22,11 @@ export interface SendOptions {
   /** Not the newest version that both speak, but at most this one. */
   readonly version?: number
 }
+
+/** Of an answer without records: a list of all topics of a large cluster is the longest, bytes. */
+const ANSWER_BYTES_MAX = 64 * 1024 * 1024
+/** Of an answer to who has not logged in, bytes. */
+const GREETING_BYTES_MAX = 1024 * 1024
 
 /** One open socket, with what its broker said of itself. */
 class Link {
@@ -91,9 +97,12 @@ class Link {
     } catch (error) {
       return Promise.reject(error)
     }
+    const { batchBytesMax = DEFAULT_LIMITS.batchBytesMax } = this.options
+    const answerBytesMax = api.answerBytesMax?.(request, batchBytesMax) ?? ANSWER_BYTES_MAX
+    const about = { apiKey: api.key, apiName: api.name, apiVersion: version, correlationId, answerBytesMax, timeoutMs: options.timeoutMs }
     this.inFlight++
     return this.line
-      .exchange({ apiKey: api.key, apiName: api.name, apiVersion: version, correlationId, parts, timeoutMs: options.timeoutMs })
+      .exchange({ ...about, parts })
       .then(
         (payload) => decodeResponse(api as Api<never, Response>, version, payload),
         (error: Error) => {
@@ -129,7 +138,7 @@ async function greet(line: Line, { clientId, connectMs }: LinkOptions): Promise<
     const correlationId = line.nextCorrelationId()
     const request = { clientSoftwareName: 'tidemark', clientSoftwareVersion: '0.1.0' }
     const parts = encodeRequestParts(apiVersions, version, correlationId, clientId, request)
-    const about = { apiKey: apiVersions.key, apiName: apiVersions.name, apiVersion: version }
+    const about = { apiKey: apiVersions.key, apiName: apiVersions.name, apiVersion: version, answerBytesMax: GREETING_BYTES_MAX }
     const payload = await line.exchange({ ...about, correlationId, parts, timeoutMs: connectMs })
     return decodeResponse(apiVersions as Api<never, ApiVersionsResponse>, version, payload)
   }
