@@ -107,8 +107,9 @@ export function brokerError(doing: string, error: number, message?: string | nul
 
 /** A right that is missing, with the line that grants it. */
 export function missingRight(right: string, on: string): TidemarkError {
+  const implied = right === 'describe' ? ', which READ and WRITE imply' : ''
   return new TidemarkError('NOT_AUTHORIZED', `this user may not ${right} ${on}`, {
-    detail: `The broker refused for want of the right ${right.toUpperCase()} on ${on}.`,
+    detail: `The broker refused for want of the right ${right.toUpperCase()} on ${on}${implied}.`,
     hint: '"tidemark acl <topology> --format commands" prints the rights that it needs, to be run by an administrator.',
   })
 }

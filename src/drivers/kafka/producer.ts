@@ -29,8 +29,11 @@ export interface ProducerOptions {
   readonly session: () => Session | Promise<Session>
   /** Called before a partition's first batch in a transaction, where something was lost since the last time: whether it may be written to. */
   readonly admit?: (partitions: readonly PartitionName[]) => Promise<void>
-  /** Called before the first batch of a partition in a transaction; without it partitions need no introduction. */
-  readonly introduce?: (partitions: readonly PartitionName[]) => Promise<void>
+  /**
+   * Called before the first batch of a partition in a transaction; without it partitions need no introduction. Gives the failures of those that
+   * are refused; then none of them is introduced.
+   */
+  readonly introduce?: (partitions: readonly PartitionName[]) => Promise<ReadonlyMap<PartitionName, TidemarkError>>
   /** A partition failed for good: what was appended to it and not acknowledged is rejected with this error. */
   readonly onFailed?: (error: TidemarkError) => void
 }
@@ -295,11 +298,13 @@ export class Producer {
 
   private introduce(tracks: readonly Track[]): void {
     const names = tracks.map(({ name }) => name)
-    const introduced = this.options.introduce?.(names) as Promise<void>
+    const introduced = this.options.introduce?.(names) as Promise<ReadonlyMap<PartitionName, TidemarkError>>
     for (const track of tracks) {
       this.hold(track, async () => {
-        await introduced
-        track.introduced = true
+        const refused = await introduced
+        const failure = refused.get(track.name)
+        if (failure !== undefined) throw failure
+        track.introduced = refused.size === 0
       })
     }
   }
