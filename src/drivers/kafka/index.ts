@@ -13,6 +13,7 @@ import type { BrokerAddress } from './transport.ts'
 
 export { KAFKA_MANIFEST } from './client.ts'
 export type { Sasl, Secret, Ssl } from './security.ts'
+export { differences, differenceText, remedyOf, type TopicDifference } from './topic-settings.ts'
 
 export interface KafkaOptions {
   /** `host:port` of some brokers; the others are learnt from them. */
