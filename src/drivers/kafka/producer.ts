@@ -246,7 +246,8 @@ export class Producer {
       return
     }
     if (error === E.UNSUPPORTED_VERSION) this.options.cluster.forgetProtocol()
-    this.fail(track, refusal(track, this.options.transactionalId, error, recordErrors[0]?.message ?? errorMessage))
+    const message = recordErrors[0]?.message ?? errorMessage
+    this.fail(track, refusal(track, this.options.transactionalId, { error, message, maxTimestamp: out.batch.maxTimestamp }))
   }
 
   // --- trying again ------------------------------------------------------------------------------------------------------------
