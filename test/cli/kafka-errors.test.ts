@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { apiVersions } from '../../src/drivers/kafka/wire/api-versions.ts'
+import { APIS } from '../../src/drivers/kafka/wire/apis.ts'
 import { encodeResponse } from '../../src/drivers/kafka/wire/framing.ts'
 import { type KafkaCluster, startKafka } from '../../src/testing/broker/index.ts'
 import { describeUnless, whyNotStarted } from '../kafka/shared.ts'
@@ -82,11 +83,12 @@ test('a broker that is too old is told by what it lacks', async () => {
       while (bytes.length >= 4 && bytes.length >= 4 + bytes.readInt32BE(0)) {
         const [version, correlationId] = [bytes.readInt16BE(6), bytes.readInt32BE(8)]
         bytes = bytes.subarray(4 + bytes.readInt32BE(0))
-        // As Kafka 2.8 answers: it knows version 3 of this API, and Metadata up to 11.
-        const apiKeys = [
-          { apiKey: 3, minVersion: 0, maxVersion: 11 },
-          { apiKey: 18, minVersion: 0, maxVersion: 3 },
-        ]
+        // As Kafka 3.6 answers where it matters: Produce up to 9, and all else as we want it.
+        const apiKeys = APIS.map(({ key, versions: [oldest, newest] }) => ({
+          apiKey: key,
+          minVersion: 0,
+          maxVersion: key === 0 ? 9 : key === 18 ? 3 : Math.max(oldest, newest),
+        }))
         const rest = { throttleMs: 0, supportedFeatures: [], finalizedFeaturesEpoch: 0, finalizedFeatures: [], zkMigrationReady: false }
         socket.write(encodeResponse(apiVersions, version, correlationId, { error: version > 3 ? 35 : 0, apiKeys, ...rest }))
       }
@@ -95,7 +97,7 @@ test('a broker that is too old is told by what it lacks', async () => {
   const text = await said(...PLAN, '--brokers', await listening(old))
   expect(text).toMatch(EXPLAINED)
   expect(text).toMatch(
-    /^API_UNSUPPORTED: broker 127\.0\.0\.1:\d+ lacks what is needed: Metadata\nIt speaks Metadata 0 to 11; version 12 is needed\.\n/,
+    /^API_UNSUPPORTED: broker 127\.0\.0\.1:\d+ lacks what is needed: Produce\nIt has Produce 0 to 9 \(needed: 10 to 12\)\.\n/,
   )
   expect(text).toContain('hint: Kafka 3.7 or newer is needed.')
 })

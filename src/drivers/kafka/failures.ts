@@ -136,18 +136,30 @@ export function writerError(doing: string, id: string, error: number): TidemarkE
   return brokerError(`${doing} writer "${id}"`, error)
 }
 
-export function unsupportedApi(
-  broker: string,
-  api: Pick<Api<unknown, unknown>, 'key' | 'name' | 'versions'>,
-  range: { readonly minVersion: number; readonly maxVersion: number } | undefined,
-  most: number | undefined,
-): TidemarkError {
-  const [oldest, newest] = api.versions
-  const spoken = range === undefined ? `does not have ${api.name}` : `speaks ${api.name} ${range.minVersion} to ${range.maxVersion}`
-  return new TidemarkError('API_UNSUPPORTED', `broker ${broker} lacks what is needed: ${api.name}`, {
-    detail: `It ${spoken}; ${oldest === newest ? `version ${oldest} is` : `versions ${oldest} to ${Math.min(newest, most ?? newest)} are`} needed.`,
-    hint: 'Kafka 3.7 or newer is needed. A port of a controller also answers, and is the wrong one.',
+/** An API that is needed, and what a broker has of it. */
+export interface LackedApi {
+  readonly api: Pick<Api<unknown, unknown>, 'name' | 'versions'>
+  readonly range: { readonly minVersion: number; readonly maxVersion: number } | undefined
+}
+const LACKED_SHOWN = 4
+
+/** A broker that does not speak what is needed. */
+export function unsupportedApi(broker: string, lacked: readonly LackedApi[]): TidemarkError {
+  const some = lacked.slice(0, LACKED_SHOWN)
+  const more = lacked.length > some.length ? `, and ${lacked.length - some.length} more` : ''
+  const facts = some.map(({ api: { name, versions }, range }) => {
+    const [oldest, newest] = versions
+    const has = range === undefined ? `no ${name}` : `${name} ${range.minVersion} to ${range.maxVersion}`
+    return `${has} (needed: ${oldest === newest ? oldest : `${oldest} to ${newest}`})`
   })
+  return new TidemarkError(
+    'API_UNSUPPORTED',
+    `broker ${broker} lacks what is needed: ${some.map(({ api }) => api.name).join(', ')}${more}`,
+    {
+      detail: `It has ${facts.join(', ')}${more}.`,
+      hint: 'Kafka 3.7 or newer is needed. A port of a controller also answers, and is the wrong one.',
+    },
+  )
 }
 
 /** Nothing answers: whatever was to be done, for as long as it may take. */

@@ -1,5 +1,5 @@
 /**
- * Produce 12 and 11: stamped batches to the leaders of their partitions, in order, each exactly once however often it must be sent.
+ * Produce 10 to 12: stamped batches to the leaders of their partitions, in order, each exactly once however often it must be sent.
  *
  * A request carries at most one batch of each partition; up to five of a partition are on their way, but for the first. A batch is stamped before it is sent
  * for the first time and is never touched again: the broker recognizes the same bytes and would silently drop others that carry the

@@ -12,7 +12,13 @@ import { connectionFailure, LinkLost, unsupportedApi } from './failures.ts'
 import { type BrokerAddress, type Dial, dialKafkajs, type Line, type LinkOptions } from './sockets.ts'
 import { type Api, newestVersion } from './wire/api.ts'
 import { type ApiVersionsResponse, apiVersions } from './wire/api-versions.ts'
+import { APIS } from './wire/apis.ts'
+import { createTopics } from './wire/create-topics.ts'
+import { deleteRecords } from './wire/delete-records.ts'
+import { deleteTopics } from './wire/delete-topics.ts'
+import { describeGroups } from './wire/describe-groups.ts'
 import { decodeResponse, encodeRequestParts } from './wire/framing.ts'
+import { incrementalAlterConfigs } from './wire/incremental-alter-configs.ts'
 
 export type { BrokerAddress, Dial, LinkOptions } from './sockets.ts'
 
@@ -27,6 +33,9 @@ export interface SendOptions {
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024
 /** Of an answer to who has not logged in, bytes. */
 const GREETING_BYTES_MAX = 1024 * 1024
+
+/** What only some commands use; whoever does hears of it then. */
+const NEEDED_LATE: ReadonlySet<unknown> = new Set([createTopics, deleteTopics, deleteRecords, describeGroups, incrementalAlterConfigs])
 
 /** One open socket, with what its broker said of itself. */
 class Link {
@@ -57,6 +66,7 @@ class Link {
       line = await dial(address, options)
       stage = 'greet'
       const broker = await greet(line, options)
+      requireApis(name, broker)
       stage = 'authenticate'
       await line.login()
       const link = new Link(name, line, options, broker)
@@ -89,7 +99,7 @@ class Link {
     const range = this.broker.apiKeys.find(({ apiKey }) => apiKey === api.key)
     const { version: most = Number.POSITIVE_INFINITY } = options
     const version = range && newestVersion(api, { ...range, maxVersion: Math.min(range.maxVersion, most) })
-    if (version === undefined) return Promise.reject(unsupportedApi(this.name, api, range, options.version))
+    if (version === undefined) return Promise.reject(unsupportedApi(this.name, [{ api, range }]))
     const correlationId = this.line.nextCorrelationId()
     let parts: Buffer[]
     try {
@@ -145,6 +155,19 @@ async function greet(line: Line, { clientId, connectMs }: LinkOptions): Promise<
   const [oldest, newest] = apiVersions.versions
   const answer = await ask(newest)
   return answer.error === 0 ? answer : await ask(oldest)
+}
+
+/**
+ * Every broker that a worker talks to must speak all that workers use, whichever of it comes first: else a worker would run for as long as
+ * nothing asks for the rest. @throws TidemarkError API_UNSUPPORTED
+ */
+function requireApis(name: string, { apiKeys }: ApiVersionsResponse): void {
+  const lacked = APIS.flatMap((api) => {
+    const range = apiKeys.find(({ apiKey }) => apiKey === api.key)
+    const spoken = range !== undefined && newestVersion(api, range) !== undefined
+    return spoken || NEEDED_LATE.has(api) ? [] : [{ api, range }]
+  })
+  if (lacked.length > 0) throw unsupportedApi(name, lacked)
 }
 
 interface Waiting {
