@@ -52,6 +52,12 @@ test('words that are no address, no number or no login are refused at once', asy
       'OPTION_INVALID',
       'the file of --sasl-password-file cannot be read',
     ],
+    [
+      ['--sasl', 'plain', '--sasl-username', 'me', '--brokers', 'kafka-1:9092'],
+      'OPTION_INVALID',
+      'Set --tls, and use the port of the TLS listener. Or say that the way is safe: --sasl-without-tls.',
+    ],
+    [['--sasl', 'scram-sha-512', '--sasl-username', 'me', '--sasl-without-tls'], 'OPTION_INVALID', 'Leave it out'],
     [['--tls-ca', '/nowhere'], 'OPTION_INVALID', 'the file of --tls-ca cannot be read'],
     [['--tls-cert', '/nowhere'], 'OPTION_INVALID', '--tls-cert and --tls-key go together'],
   ] as const) {

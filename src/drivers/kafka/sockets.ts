@@ -19,6 +19,8 @@ export interface LinkOptions {
   readonly ssl: object | undefined
   /** As kafkajs takes it. */
   readonly sasl: Readonly<Record<string, unknown>> | undefined
+  /** Whether a password or a token may be sent without TLS, beyond the loopback. Default false. */
+  readonly withoutTls?: boolean
   /** How long a connection may take to come about, ms. */
   readonly connectMs: number
   /** The largest batch that is read, bytes: what an answer may have follows from it. Default that of `Limits`. */

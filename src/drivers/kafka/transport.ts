@@ -9,6 +9,7 @@
  */
 import { DEFAULT_LIMITS } from '../../ports/record-batch/index.ts'
 import { connectionFailure, LinkLost, unsupportedApi } from './failures.ts'
+import { requireSecrecy } from './security.ts'
 import { type BrokerAddress, type Dial, dialKafkajs, type Line, type LinkOptions } from './sockets.ts'
 import { type Api, newestVersion } from './wire/api.ts'
 import { type ApiVersionsResponse, apiVersions } from './wire/api-versions.ts'
@@ -63,6 +64,9 @@ class Link {
     let line: Line | undefined
     let stage: 'connect' | 'greet' | 'authenticate' = 'connect'
     try {
+      // Also those that others told us of.
+      const { withoutTls = false } = options
+      requireSecrecy(address.host, { sasl: options.sasl?.mechanism as string | undefined, tls: options.ssl !== undefined, withoutTls })
       line = await dial(address, options)
       stage = 'greet'
       const broker = await greet(line, options)
