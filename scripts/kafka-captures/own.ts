@@ -267,6 +267,7 @@ async function transactions(cluster: Cluster, producer: Producer): Promise<void>
     nodeId: 2,
   })
   await send(cluster, { topic: missing, partition: 0, records: batchOf(undefined, -1) }, 'to a topic that does not exist')
+  await send(cluster, { topic: plain, partition: 0, records: batchOf(undefined, -1) }, 'version 10', { version: 10 })
   await send(cluster, { topic: compact, partition: 0, records: batchOf(undefined, -1, 2, null) }, 'without keys to a compacted topic')
   await send(cluster, { topic: plain, partition: 0, records: batchOf(undefined, -1, 1, 'key', 4_000_000_000_000) }, 'from the future')
   const damaged = batchOf(undefined, -1)
@@ -309,6 +310,7 @@ async function diagnose(cluster: Cluster, transactionalId: string): Promise<void
   await (await cluster.node(1)).call(wire.describeProducers, 0, { topics }, 'one with an open transaction, two that do not exist')
   const coordinator = await coordinatorOf(cluster, wire.TRANSACTION_COORDINATOR, transactionalId)
   const all = { stateFilters: ['Ongoing', 'NoSuchState'], producerIdFilters: [], durationFilterMs: -1, transactionalIdPattern: null }
+  await coordinator.call(wire.listTransactions, 0, all, 'open ones, version 0')
   await coordinator.call(wire.listTransactions, 1, all, 'open ones, version 1')
   await coordinator.call(wire.listTransactions, 2, { ...all, transactionalIdPattern: `^tx-${cluster.run}.*` }, 'by pattern, version 2')
   await coordinator.call(wire.listTransactions, 2, { ...all, transactionalIdPattern: '(' }, 'by a pattern that is none')

@@ -50,6 +50,7 @@ export const ERROR_CODES = {
   OFFSETS_LOST: 'the positions of a group are gone while its state is not',
   MEMBER_LOST: 'a group no longer counts this process among its members',
   MEMBER_REPLACED: 'another process took over the name of a group member',
+  TIMESTAMP_REFUSED: 'a log does not take a record for the time that it has',
   SEQUENCE_BROKEN: 'a batch does not follow the one that its writer appended before it',
   // brokers
   KAFKAJS_UNSUPPORTED: 'the installed kafkajs is not the one that the Kafka driver was made for',

@@ -77,7 +77,7 @@ export class Ear {
     return {
       manifest: log.manifest,
       describe: (names) => this.#call(log.describe(names)),
-      ensure: (specs) => this.#call(log.ensure(specs)),
+      ensure: (specs, options) => this.#call(log.ensure(specs, options)),
       offsets: (partitions, at) => this.#call(log.offsets(partitions, at)),
       reader: (isolation) => this.#reader(log.reader(isolation)),
       join: (group, options) => log.join(group, options),

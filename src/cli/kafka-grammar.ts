@@ -117,8 +117,8 @@ export function maybeKafkaOptions(command: Command, { state }: { readonly state:
 
 /** The words about Kafka, or undefined where there are none. */
 export function maybeKafka({ kafka, instance, ...words }: MaybeKafkaWords): (KafkaWords & { instance?: string }) | undefined {
-  const { brokers, replication, tls, tlsCa, tlsCert, tlsKey, sasl, saslUsername, saslPasswordFile } = words
-  const said = { brokers, replication, tls, tlsCa, tlsCert, tlsKey, sasl, saslUsername, saslPasswordFile, instance }
+  const { brokers, replication, tls, tlsCa, tlsCert, tlsKey, sasl, saslUsername, saslPasswordFile, saslWithoutTls } = words
+  const said = { brokers, replication, tls, tlsCa, tlsCert, tlsKey, sasl, saslUsername, saslPasswordFile, saslWithoutTls, instance }
   const given = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined))
   return kafka === true || Object.keys(given).length > 0 ? given : undefined
 }
@@ -140,6 +140,7 @@ export function kafkaOptions(command: Command, { makes }: { readonly makes: bool
     .addOption(choice('--sasl <mechanism>', 'log in', MECHANISMS))
     .option('--sasl-username <name>', 'who logs in')
     .option('--sasl-password-file <file>', 'where the password is (default: $TIDEMARK_SASL_PASSWORD)')
+    .option('--sasl-without-tls', 'send the password of --sasl plain where others can read it: the way there is safe by itself')
 }
 
 function copiesOf(given: string): number {

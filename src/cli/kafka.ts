@@ -20,6 +20,7 @@ export interface KafkaWords {
   readonly sasl?: (typeof MECHANISMS)[number]
   readonly saslUsername?: string
   readonly saslPasswordFile?: string
+  readonly saslWithoutTls?: boolean
 }
 
 /** The brokers that are meant, as they were named. */
@@ -67,6 +68,7 @@ const CALLED: Readonly<Record<string, string>> = {
   sasl: '--sasl',
   'sasl.username': '--sasl-username',
   'sasl.passwordFile': '--sasl-password-file',
+  'sasl.withoutTls': '--sasl-without-tls',
 }
 
 /** The same error for who has a command line before him and no program. */
@@ -109,12 +111,18 @@ function impatient(driver: LogDriver, brokers: readonly string[], shell: Shell):
   }
 }
 
-function saslOf({ sasl, saslUsername, saslPasswordFile }: KafkaWords): Sasl | undefined {
+function saslOf({ sasl, saslUsername, saslPasswordFile, saslWithoutTls }: KafkaWords): Sasl | undefined {
   if (sasl === undefined) {
-    if (saslUsername === undefined && saslPasswordFile === undefined) return undefined
+    if (saslUsername === undefined && saslPasswordFile === undefined && saslWithoutTls !== true) return undefined
     throw new TidemarkError('OPTION_INVALID', 'a login needs its mechanism', { hint: `Add --sasl, with one of ${MECHANISMS.join(', ')}.` })
   }
   if (saslUsername === undefined) throw new TidemarkError('OPTION_INVALID', 'a login needs a name', { hint: 'Add --sasl-username.' })
   const secret = saslPasswordFile === undefined ? { passwordEnv: 'TIDEMARK_SASL_PASSWORD' } : { passwordFile: saslPasswordFile }
+  if (sasl === 'plain') return { mechanism: sasl, username: saslUsername, ...secret, withoutTls: saslWithoutTls === true }
+  if (saslWithoutTls === true) {
+    throw new TidemarkError('OPTION_INVALID', `--sasl-without-tls says nothing about ${sasl}`, {
+      hint: 'Leave it out: this mechanism never sends the password itself.',
+    })
+  }
   return { mechanism: sasl, username: saslUsername, ...secret }
 }

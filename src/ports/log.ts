@@ -38,6 +38,12 @@ export interface TopicSpec {
   readonly retentionMs: number
   /** How long a tombstone is kept for slow readers of a compacted topic, ms. */
   readonly tombstoneMs?: number
+  /**
+   * Whose it is. Of a topic of `ours` everything must be as it says here, or what was recorded is not kept; `theirs` is made like this where it
+   * is missing, and otherwise looked after by somebody else: then only what reading and writing it needs must fit, partitions and cleanup.
+   * Default `ours`.
+   */
+  readonly owner?: 'ours' | 'theirs'
 }
 
 export interface TopicDescription {
@@ -45,9 +51,12 @@ export interface TopicDescription {
   /** Another id under the same name means that the topic was deleted and made again. */
   readonly id: string
   readonly partitions: number
-  readonly cleanup: 'compact' | 'delete'
+  /** `compact,delete` is both: the last value of each key, and that only for as long as retention lets it. */
+  readonly cleanup: 'compact' | 'delete' | 'compact,delete'
   readonly retentionMs: number
   readonly tombstoneMs: number
+  /** Settings of the log's own, by its names, which `ensure` looks at as well; undefined where there are none. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 /** Where in a partition: its first record, behind its last, behind its last decided one, or at the first record not older than a time. */
@@ -241,10 +250,11 @@ export interface Log {
   /** Topics that exist among `names`; the others are left out. All topics without `names`. */
   describe(names?: readonly string[]): Promise<TopicDescription[]>
   /**
-   * Makes topics that are missing and verifies those that exist.
-   * @throws TidemarkError TOPIC_MISMATCH when one exists with other partitions or another cleanup
+   * Makes topics that are missing and verifies those that exist. With `alter` it sets right what can be set right of `ours` without harm to what
+   * they hold, where the log can do that.
+   * @throws TidemarkError TOPIC_MISMATCH when one exists with other partitions or another cleanup, or one of ours keeps less than it must
    */
-  ensure(specs: readonly TopicSpec[]): Promise<TopicDescription[]>
+  ensure(specs: readonly TopicSpec[], options?: { readonly alter?: boolean }): Promise<TopicDescription[]>
   /** @throws TidemarkError TOPIC_UNKNOWN */
   offsets(partitions: readonly PartitionName[], at: OffsetAt): Promise<Positions>
   reader(isolation: Isolation): Reader

@@ -99,6 +99,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   // What the log refuses from a commit it refuses from the next one, too, which is made of the same records.
   'BATCH_LIMIT',
   'KEY_INVALID',
+  'TIMESTAMP_REFUSED',
   'DEAD_LETTER_FAILED',
   'STORE_FOREIGN',
   'STORE_LOCKED',

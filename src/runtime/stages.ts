@@ -30,12 +30,16 @@ export const TOMBSTONE_MS: number = 7 * 86_400_000
 /** A stage tells the inboxes that it feeds how far it is, so often at most. */
 const PROGRESS_MS = 1_000
 
-/** The topic as a driver is asked for it. */
+/**
+ * The topic as a driver is asked for it. Sources are their contexts', and what is written to a topic is for others to keep; everything else is
+ * what this application's state and its rebuilds are made from.
+ */
 export function specOf(topic: Plan['topics'][number]): TopicSpec {
-  const { name, partitions, cleanup, retentionMs } = topic
+  const { name, role, partitions, cleanup, retentionMs } = topic
+  const owner = role === 'source' || role === 'sink' ? 'theirs' : 'ours'
   return cleanup === 'compact'
-    ? { name, partitions, cleanup, retentionMs, tombstoneMs: TOMBSTONE_MS }
-    : { name, partitions, cleanup, retentionMs }
+    ? { name, owner, partitions, cleanup, retentionMs, tombstoneMs: TOMBSTONE_MS }
+    : { name, owner, partitions, cleanup, retentionMs }
 }
 
 export class Stages {

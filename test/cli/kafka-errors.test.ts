@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { apiVersions } from '../../src/drivers/kafka/wire/api-versions.ts'
+import { APIS } from '../../src/drivers/kafka/wire/apis.ts'
 import { encodeResponse } from '../../src/drivers/kafka/wire/framing.ts'
 import { type KafkaCluster, startKafka } from '../../src/testing/broker/index.ts'
 import { describeUnless, whyNotStarted } from '../kafka/shared.ts'
@@ -51,6 +52,12 @@ test('words that are no address, no number or no login are refused at once', asy
       'OPTION_INVALID',
       'the file of --sasl-password-file cannot be read',
     ],
+    [
+      ['--sasl', 'plain', '--sasl-username', 'me', '--brokers', 'kafka-1:9092'],
+      'OPTION_INVALID',
+      'Set --tls, and use the port of the TLS listener. Or say that the way is safe: --sasl-without-tls.',
+    ],
+    [['--sasl', 'scram-sha-512', '--sasl-username', 'me', '--sasl-without-tls'], 'OPTION_INVALID', 'Leave it out'],
     [['--tls-ca', '/nowhere'], 'OPTION_INVALID', 'the file of --tls-ca cannot be read'],
     [['--tls-cert', '/nowhere'], 'OPTION_INVALID', '--tls-cert and --tls-key go together'],
   ] as const) {
@@ -65,7 +72,11 @@ test('a port of something else is told from a broker that is away', async () => 
   const text = await said(...PLAN, '--brokers', await listening(http))
   expect(text).toMatch(EXPLAINED)
   expect(text).toContain('or is it no port of Kafka?')
-  expect(text).toContain(
+  expect(text).toContain('hint: An HTTP server answers there, and no broker of Kafka.')
+  const shut = createServer((socket) => void socket.once('data', () => socket.end()))
+  const silent = await said(...PLAN, '--brokers', await listening(shut))
+  expect(silent).toMatch(EXPLAINED)
+  expect(silent).toContain(
     'hint: It closed the connection without a word, as brokers do to clients that should log in (--sasl) or speak TLS (--tls) and do not. Or it is no',
   )
 })
@@ -78,11 +89,12 @@ test('a broker that is too old is told by what it lacks', async () => {
       while (bytes.length >= 4 && bytes.length >= 4 + bytes.readInt32BE(0)) {
         const [version, correlationId] = [bytes.readInt16BE(6), bytes.readInt32BE(8)]
         bytes = bytes.subarray(4 + bytes.readInt32BE(0))
-        // As Kafka 2.8 answers: it knows version 3 of this API, and Metadata up to 11.
-        const apiKeys = [
-          { apiKey: 3, minVersion: 0, maxVersion: 11 },
-          { apiKey: 18, minVersion: 0, maxVersion: 3 },
-        ]
+        // As Kafka 3.6 answers where it matters: Produce up to 9, and all else as we want it.
+        const apiKeys = APIS.map(({ key, versions: [oldest, newest] }) => ({
+          apiKey: key,
+          minVersion: 0,
+          maxVersion: key === 0 ? 9 : key === 18 ? 3 : Math.max(oldest, newest),
+        }))
         const rest = { throttleMs: 0, supportedFeatures: [], finalizedFeaturesEpoch: 0, finalizedFeatures: [], zkMigrationReady: false }
         socket.write(encodeResponse(apiVersions, version, correlationId, { error: version > 3 ? 35 : 0, apiKeys, ...rest }))
       }
@@ -91,7 +103,7 @@ test('a broker that is too old is told by what it lacks', async () => {
   const text = await said(...PLAN, '--brokers', await listening(old))
   expect(text).toMatch(EXPLAINED)
   expect(text).toMatch(
-    /^API_UNSUPPORTED: broker 127\.0\.0\.1:\d+ lacks what is needed: Metadata\nIt speaks Metadata 0 to 11; version 12 is needed\.\n/,
+    /^API_UNSUPPORTED: broker 127\.0\.0\.1:\d+ lacks what is needed: Produce\nIt has Produce 0 to 9 \(needed: 10 to 12\)\.\n/,
   )
   expect(text).toContain('hint: Kafka 3.7 or newer is needed.')
 })
@@ -123,7 +135,11 @@ describeUnless(await whyNotStarted(), 'on a secured broker', () => {
   const plain = (): string[] => ['--brokers', cluster.adminBrokers.join(',')]
 
   test.each([
-    ['neither TLS nor a login', () => tls().slice(0, 2), /^BROKER_UNREACHABLE[\s\S]*hint: .*--sasl.*--tls/],
+    [
+      'neither TLS nor a login',
+      () => tls().slice(0, 2),
+      /^BROKER_UNREACHABLE[\s\S]*--tls.*--sasl[\s\S]*hint: That is how TLS begins: set --tls/,
+    ],
     ['no login', () => tls(), /^BROKER_UNREACHABLE[\s\S]*hint: .*--sasl/],
     ['an authority that nobody trusts', () => [...tls().slice(0, 2), '--tls'], /^TLS_FAILED[\s\S]*hint: .*--tls-ca/],
     ['TLS on a port without', () => [...tls(), ...plain()], /^BROKER_UNREACHABLE[\s\S]*hint: .*Leave --tls out/],

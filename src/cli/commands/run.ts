@@ -6,6 +6,7 @@
  */
 import { TidemarkError } from '../../base/errors.ts'
 import { type Duration, durationMs } from '../../base/time.ts'
+import { differenceText } from '../../drivers/kafka/index.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { checkedInstance, requireFolder } from '../../start.ts'
 import { Ear } from '../ear.ts'
@@ -73,7 +74,7 @@ async function requireSources(driver: LogDriver, loaded: Loaded, shell: Shell): 
       const hint = `"tidemark topics apply ${loaded.name}" makes the topics of a topology.`
       if (state === 'missing') throw new TidemarkError('TOPIC_UNKNOWN', `source topic "${topic.name}" does not exist`, { hint })
       throw new TidemarkError('TOPIC_MISMATCH', `source topic "${topic.name}" is not what the topology reads`, {
-        detail: `${differ.join(', ')}.`,
+        detail: `${differ.map(differenceText).join(', ')}.`,
         hint: 'Make it anew as "tidemark topics plan" says, or say in the contract what it is like.',
       })
     }

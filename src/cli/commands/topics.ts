@@ -1,5 +1,6 @@
 /** `tidemark topics`: what a topology needs of Kafka, against what is there. */
 import { TidemarkError } from '../../base/errors.ts'
+import { differences, differenceText, remedyOf, type TopicDifference } from '../../drivers/kafka/index.ts'
 import type { TopicPlan } from '../../plan/plan.ts'
 import { planOf } from '../../plan/planner.ts'
 import type { Log, LogDriver, TopicSpec } from '../../ports/log.ts'
@@ -21,7 +22,7 @@ export interface Compared {
   readonly spec: TopicSpec
   readonly state: 'right' | 'missing' | 'differs'
   /** How it differs from what is needed. */
-  readonly differ: readonly string[]
+  readonly differ: readonly TopicDifference[]
 }
 
 /** @throws TidemarkError BROKER_*, NOT_AUTHORIZED, TOPIC_MISMATCH when `apply` meets a topic that it cannot put right */
@@ -36,8 +37,12 @@ export async function topics(
     const wrong = before.filter(({ state }) => state === 'differs')
     const missing = before.filter(({ state }) => state === 'missing')
     if (what === 'apply') {
-      if (wrong.length > 0) throw mismatch(wrong)
-      await log.ensure(missing.map(({ spec }) => spec))
+      const hopeless = wrong.filter(({ differ }) => !canBeAltered(differ))
+      if (hopeless.length > 0) throw mismatch(hopeless)
+      await log.ensure(
+        [...wrong, ...missing].map(({ spec }) => spec),
+        { alter: true },
+      )
     }
     if (options.json === true) {
       const shown = before.map(({ topic, state, differ }) => ({
@@ -46,7 +51,7 @@ export async function topics(
         partitions: topic.partitions,
         cleanup: topic.cleanup,
         state,
-        differ,
+        differ: differ.map(({ setting, is, wanted, remedy }) => ({ setting, is, wanted, alterable: remedy === 'alter' })),
       }))
       await shell.out.write(`${jsonText({ topics: shown })}\n`)
     } else for (const line of lines(what, before)) await shell.out.write(`${line}\n`)
@@ -77,32 +82,31 @@ export async function compared(log: Log, loaded: Loaded): Promise<Compared[]> {
     const spec = specOf(topic)
     const found = existing.get(topic.name)
     if (found === undefined) return { topic, spec, state: 'missing', differ: [] }
-    const differ = [
-      ...(found.partitions === spec.partitions ? [] : [`it has ${found.partitions} partitions instead of ${spec.partitions}`]),
-      ...(found.cleanup === spec.cleanup ? [] : [`its cleanup.policy is "${found.cleanup}" instead of "${spec.cleanup}"`]),
-    ]
+    const differ = differences(found, spec)
     return { topic, spec, state: differ.length === 0 ? 'right' : 'differs', differ }
   })
 }
 
+function canBeAltered(differ: readonly TopicDifference[]): boolean {
+  return differ.every(({ remedy }) => remedy === 'alter')
+}
+
 function lines(what: 'plan' | 'apply' | 'verify', all: readonly Compared[]): string[] {
-  const words = {
-    right: 'is there',
-    missing: what === 'apply' ? 'made' : what === 'plan' ? 'would be made' : 'missing',
-    differs: 'differs',
-  }
-  const rows = all.map(({ topic, state, differ }) => [
-    topic.name,
-    topic.role,
-    `${topic.partitions} x ${topic.cleanup}`,
-    `${words[state]}${differ.length === 0 ? '' : `: ${differ.join(', ')}`}`,
-  ])
+  const rows = all.map(({ topic, state, differ }) => {
+    const words = {
+      right: 'is there',
+      missing: what === 'apply' ? 'made' : what === 'plan' ? 'would be made' : 'missing',
+      differs: !canBeAltered(differ) || what === 'verify' ? 'differs' : what === 'apply' ? 'altered' : 'would be altered',
+    }
+    const how = differ.map(differenceText).join(', ')
+    return [topic.name, topic.role, `${topic.partitions} x ${topic.cleanup}`, `${words[state]}${how === '' ? '' : `: ${how}`}`]
+  })
   return table(rows)
 }
 
 function mismatch(wrong: readonly Compared[]): TidemarkError {
   return new TidemarkError('TOPIC_MISMATCH', 'a topic exists with other properties', {
-    detail: wrong.map(({ topic, differ }) => `- ${topic.name}: ${differ.join(', ')}`).join('\n'),
-    hint: 'Nothing was changed. Use other names, or another generation of the stage that owns it: records cannot be moved in place.',
+    detail: wrong.map(({ topic, differ }) => `- ${topic.name}: ${differ.map(differenceText).join(', ')}`).join('\n'),
+    hint: `Nothing was changed. ${remedyOf(wrong.flatMap(({ differ }) => differ))}`,
   })
 }

@@ -35,11 +35,23 @@ export function checkTopic(topic: TopicState, spec: TopicSpec): void {
   const differ: string[] = []
   if (topic.partitions.length !== spec.partitions) differ.push(`it has ${topic.partitions.length} partitions instead of ${spec.partitions}`)
   if (topic.cleanup !== spec.cleanup) differ.push(`its cleanup is "${topic.cleanup}" instead of "${spec.cleanup}"`)
+  else if (spec.owner !== 'theirs') {
+    const { retentionMs, tombstoneMs = TOMBSTONE_MS_DEFAULT } = spec
+    const kept = topic.retentionMs < 0 || (retentionMs >= 0 && topic.retentionMs >= retentionMs)
+    if (topic.cleanup === 'delete' && !kept) differ.push(`it keeps records for ${topic.retentionMs} ms instead of ${keptFor(retentionMs)}`)
+    if (topic.cleanup === 'compact' && topic.tombstoneMs < tombstoneMs) {
+      differ.push(`it keeps tombstones for ${topic.tombstoneMs} ms instead of ${keptFor(tombstoneMs)}`)
+    }
+  }
   if (differ.length === 0) return
   throw new TidemarkError('TOPIC_MISMATCH', `topic "${spec.name}" exists with other properties`, {
     detail: `${differ.join(', and ')}.`.replace(/^i/, 'I'),
     hint: 'Use another topic, or another generation of the stage that owns it. Records cannot be moved to another number of partitions in place.',
   })
+}
+
+function keptFor(ms: number): string {
+  return ms < 0 ? 'for ever' : `${ms} ms`
 }
 
 export function describeTopic(topic: TopicState): TopicDescription {

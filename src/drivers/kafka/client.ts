@@ -94,9 +94,9 @@ export class KafkaClient implements Log {
     return await describeTopics(this.cluster, names)
   }
 
-  async ensure(specs: readonly TopicSpec[]): Promise<TopicDescription[]> {
+  async ensure(specs: readonly TopicSpec[], { alter = false }: { readonly alter?: boolean } = {}): Promise<TopicDescription[]> {
     this.live()
-    return await ensureTopics(this.cluster, specs, this.options.replication)
+    return await ensureTopics(this.cluster, specs, { replication: this.options.replication, altering: alter })
   }
 
   async offsets(partitions: readonly PartitionName[], at: OffsetAt): Promise<Positions> {

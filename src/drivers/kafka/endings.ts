@@ -77,7 +77,8 @@ export class Endings {
       const same = still.filter((each) => this.of(writer, each) === how)
       if (same.length === 0) continue
       const names = same.filter(({ group }) => group === undefined).map(({ partition }) => partition)
-      if (names.length > 0) await transactions.addPartitions(current, names)
+      const refused = names.length > 0 ? await transactions.addPartitions(current, names) : new Map<string, Error>()
+      for (const error of refused.values()) throw error
       for (const { group } of same) if (group !== undefined) await transactions.addGroup(current, group)
       const ended = await transactions.end(current, how === 'commit')
       if (ended.kind !== 'ended') throw ended.error

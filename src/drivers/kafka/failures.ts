@@ -47,8 +47,31 @@ export class LinkLost extends Error {
   }
 }
 
-/** A broker refused a token; the message is what it said. */
-export class TokenRefused extends Error {}
+/** A broker refused a login; the message is what it said. */
+export class LoginRefused extends Error {
+  readonly what: keyof typeof REFUSED
+  constructor(what: keyof typeof REFUSED, said: string) {
+    super(said)
+    this.name = 'LoginRefused'
+    this.what = what
+  }
+}
+
+/** What a broker does not take, and where to look. */
+const REFUSED = {
+  token: {
+    does: 'refuses the token',
+    hint: 'Look at what "sasl.token" gives: whether it has run out, and whether its issuer, audience and subject are what the broker expects.',
+  },
+  password: {
+    does: 'refuses the user or the password',
+    hint: 'Look at "sasl.username" and the file or variable of the password, and that the user exists for this mechanism.',
+  },
+  mechanism: {
+    does: 'does not take this kind of login',
+    hint: 'The mechanisms of a listener are set at the broker ("sasl.enabled.mechanisms").',
+  },
+} as const
 
 export function closedError(what = 'the log'): TidemarkError {
   return new TidemarkError('LOG_CLOSED', `${what} was closed`)
@@ -84,8 +107,9 @@ export function brokerError(doing: string, error: number, message?: string | nul
 
 /** A right that is missing, with the line that grants it. */
 export function missingRight(right: string, on: string): TidemarkError {
+  const implied = right === 'describe' ? ', which READ and WRITE imply' : ''
   return new TidemarkError('NOT_AUTHORIZED', `this user may not ${right} ${on}`, {
-    detail: `The broker refused for want of the right ${right.toUpperCase()} on ${on}.`,
+    detail: `The broker refused for want of the right ${right.toUpperCase()} on ${on}${implied}.`,
     hint: '"tidemark acl <topology> --format commands" prints the rights that it needs, to be run by an administrator.',
   })
 }
@@ -112,37 +136,57 @@ export function writerError(doing: string, id: string, error: number): TidemarkE
   return brokerError(`${doing} writer "${id}"`, error)
 }
 
-export function unsupportedApi(
-  broker: string,
-  api: Pick<Api<unknown, unknown>, 'key' | 'name' | 'versions'>,
-  range: { readonly minVersion: number; readonly maxVersion: number } | undefined,
-  most: number | undefined,
-): TidemarkError {
-  const [oldest, newest] = api.versions
-  const spoken = range === undefined ? `does not have ${api.name}` : `speaks ${api.name} ${range.minVersion} to ${range.maxVersion}`
-  return new TidemarkError('API_UNSUPPORTED', `broker ${broker} lacks what is needed: ${api.name}`, {
-    detail: `It ${spoken}; ${oldest === newest ? `version ${oldest} is` : `versions ${oldest} to ${Math.min(newest, most ?? newest)} are`} needed.`,
-    hint: 'Kafka 3.7 or newer is needed. A port of a controller also answers, and is the wrong one.',
+/** An API that is needed, and what a broker has of it. */
+export interface LackedApi {
+  readonly api: Pick<Api<unknown, unknown>, 'name' | 'versions'>
+  readonly range: { readonly minVersion: number; readonly maxVersion: number } | undefined
+}
+const LACKED_SHOWN = 4
+
+/** A broker that does not speak what is needed. */
+export function unsupportedApi(broker: string, lacked: readonly LackedApi[]): TidemarkError {
+  const some = lacked.slice(0, LACKED_SHOWN)
+  const more = lacked.length > some.length ? `, and ${lacked.length - some.length} more` : ''
+  const facts = some.map(({ api: { name, versions }, range }) => {
+    const [oldest, newest] = versions
+    const has = range === undefined ? `no ${name}` : `${name} ${range.minVersion} to ${range.maxVersion}`
+    return `${has} (needed: ${oldest === newest ? oldest : `${oldest} to ${newest}`})`
   })
+  return new TidemarkError(
+    'API_UNSUPPORTED',
+    `broker ${broker} lacks what is needed: ${some.map(({ api }) => api.name).join(', ')}${more}`,
+    {
+      detail: `It has ${facts.join(', ')}${more}.`,
+      hint: 'Kafka 3.7 or newer is needed. A port of a controller also answers, and is the wrong one.',
+    },
+  )
 }
 
 /** Nothing answers: whatever was to be done, for as long as it may take. */
 export function unreachable(doing: string, brokers: string, cause: unknown): TidemarkError {
-  const refused = rootCode(cause) === 'ECONNREFUSED'
-  const notFound = ['ENOTFOUND', 'EAI_AGAIN'].includes(rootCode(cause) ?? '')
+  const foreign = foreignAnswer(cause)
   return new TidemarkError('BROKER_UNREACHABLE', `no broker answered to ${doing}`, {
-    detail: `${brokers}: ${messageOf(cause)}`,
-    hint: /Closed connection/.test(messageOf(cause))
-      ? 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") or speak TLS ("ssl") and do not. Or it is no broker of Kafka.'
-      : /before secure TLS/.test(messageOf(cause))
-        ? 'It may speak no TLS there. Leave "ssl" out, or use the port of its TLS listener.'
-        : notFound
-          ? 'That name cannot be resolved here. Brokers are asked under the names that they advertise ("advertised.listeners"): these must be reachable from this machine.'
-          : refused
-            ? 'Nothing listens there. Is the broker running, and is it this port? "npm run kafka" starts one for development.'
-            : 'Is the broker running, and does the network let us through?',
+    detail: `${brokers}: ${messageOf(cause)}${foreign?.detail === undefined ? '' : `. ${foreign.detail}`}`,
+    hint: foreign?.hint ?? silenceHint(cause),
     cause,
   })
+}
+
+function silenceHint(cause: unknown): string {
+  if (/Closed connection/.test(messageOf(cause))) {
+    return 'It closed the connection without a word, as brokers do to clients that should log in ("sasl") or speak TLS ("ssl") and do not. Or it is no broker of Kafka.'
+  }
+  if (/before secure TLS/.test(messageOf(cause))) {
+    return 'It may speak no TLS there. Leave "ssl" out, or use the port of its TLS listener.'
+  }
+  const code = rootCode(cause) ?? ''
+  if (['ENOTFOUND', 'EAI_AGAIN'].includes(code)) {
+    return 'That name cannot be resolved here. Brokers are asked under the names that they advertise ("advertised.listeners"): these must be reachable from this machine.'
+  }
+  if (code === 'ECONNREFUSED') {
+    return 'Nothing listens there. Is the broker running, and is it this port? "npm run kafka" starts one for development.'
+  }
+  return 'Is the broker running, and does the network let us through?'
 }
 
 export interface ConnectionFailure {
@@ -157,15 +201,11 @@ const TLS_CODES = /CERT|TLS|SSL|EPROTO|SELF_SIGNED|UNABLE_TO|ALTNAME/
 
 /** Why a socket could not be used: something to try again (`LinkLost`), or something that a person must change. */
 export function connectionFailure({ broker, stage, sasl, tls, cause }: ConnectionFailure): Error {
-  if (cause instanceof TidemarkError || cause instanceof LinkLost) return cause
-  if (cause instanceof TokenRefused) {
-    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} refuses the token`, {
-      detail: `${sasl}: ${cause.message}`,
-      hint: 'Look at what "sasl.token" gives: whether it has run out, and whether its issuer, audience and subject are what the broker expects.',
-    })
+  if (cause instanceof LinkLost || (cause instanceof TidemarkError && cause.code !== 'WIRE_INVALID')) return cause
+  if (cause instanceof LoginRefused) {
+    const { does, hint } = REFUSED[cause.what]
+    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} ${does}`, { detail: `${sasl}: ${cause.message}`, hint })
   }
-  const name = (cause as Error | undefined)?.name ?? ''
-  const type = (cause as { type?: unknown } | undefined)?.type
   const code = rootCode(cause) ?? ''
   if (stage === 'connect' && tls && (TLS_CODES.test(code) || /certificate|altnames|wrong version number|ssl/i.test(messageOf(cause)))) {
     return new TidemarkError('TLS_FAILED', `broker ${broker} and this client do not agree on TLS`, {
@@ -176,20 +216,8 @@ export function connectionFailure({ broker, stage, sasl, tls, cause }: Connectio
       cause,
     })
   }
-  if (stage === 'authenticate' && (name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED')) {
-    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} refuses the user or the password`, {
-      detail: `${sasl}: ${messageOf(cause)}`,
-      hint: 'Look at "sasl.username" and the file or variable of the password, and that the user exists for this mechanism.',
-      cause,
-    })
-  }
-  if (stage === 'authenticate' && name !== 'KafkaJSConnectionError' && name !== 'KafkaJSConnectionClosedError') {
-    return new TidemarkError('AUTHENTICATION_FAILED', `broker ${broker} does not take this kind of login`, {
-      detail: `${sasl}: ${messageOf(cause)}`,
-      hint: 'The mechanisms of a listener are set at the broker ("sasl.enabled.mechanisms").',
-      cause,
-    })
-  }
+  // A broker that refuses says so. One that is lost, or slow, or not understood may let us in the next time.
+  if (stage === 'authenticate') return new LinkLost(`logging in to ${broker} (${sasl})`, false, cause)
   if (stage === 'connect') return new LinkLost(`connecting to ${broker}`, false, cause)
   // The broker gives no reason when it closes a socket: a client without login or TLS looks like noise to it.
   const why =
@@ -197,6 +225,14 @@ export function connectionFailure({ broker, stage, sasl, tls, cause }: Connectio
       ? 'Is this the port of a listener with these settings?'
       : 'Does this listener want TLS ("ssl") or a login ("sasl"), or is it no port of Kafka?'
   return new LinkLost(`${broker} closed the connection, or did not answer in the protocol of Kafka. ${why}`, false, cause)
+}
+
+/** What came instead of an answer, when that is why nobody answered. */
+function foreignAnswer(cause: unknown): TidemarkError | undefined {
+  for (let each = cause; each instanceof Error; each = each.cause) {
+    if (each instanceof TidemarkError && each.code === 'WIRE_INVALID') return each
+  }
+  return undefined
 }
 
 function withoutPrefix(message: string): string {

@@ -1,5 +1,5 @@
 /**
- * ListTransactions 2 or 1, then InitProducerId 4: ends the open transactions of writers that are gone. Without it, those who read behind them
+ * ListTransactions, then InitProducerId 4: ends the open transactions of writers that are gone. Without it, those who read behind them
  * would wait for the brokers to time them out.
  */
 import type { Cluster } from './cluster.ts'

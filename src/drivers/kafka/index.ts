@@ -8,11 +8,12 @@ import { needTexts, refuseUnknown, wholeNumber } from '../../base/options.ts'
 import type { LogDriver } from '../../ports/log.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../ports/record-batch/index.ts'
 import { openClient } from './client.ts'
-import { type Sasl, type Ssl, saslOf, sslOf } from './security.ts'
+import { requireSecrecy, type Sasl, type Ssl, saslOf, sslOf } from './security.ts'
 import type { BrokerAddress } from './transport.ts'
 
 export { KAFKA_MANIFEST } from './client.ts'
-export type { Sasl, Secret, Ssl } from './security.ts'
+export type { Revealing, Sasl, Secret, Ssl } from './security.ts'
+export { differences, differenceText, remedyOf, type TopicDifference } from './topic-settings.ts'
 
 export interface KafkaOptions {
   /** `host:port` of some brokers; the others are learnt from them. */
@@ -44,7 +45,7 @@ const OPTIONS: readonly (keyof KafkaOptions)[] = [
   'limits',
 ]
 const SSL: readonly (keyof Ssl)[] = ['caFile', 'certFile', 'keyFile', 'serverName']
-const SASL = ['mechanism', 'username', 'passwordFile', 'passwordEnv', 'token']
+const SASL = ['mechanism', 'username', 'passwordFile', 'passwordEnv', 'token', 'withoutTls']
 
 /**
  * A log on Kafka, for `start` and its like.
@@ -70,11 +71,22 @@ export function kafka(options: KafkaOptions): LogDriver {
   if (replication !== -1) wholeNumber(replication, 1, 'replication')
   wholeNumber(transactionMs, 1_000, 'transactionMs')
   wholeNumber(connectMs, 1, 'connectMs')
+  const tls = options.ssl !== undefined && options.ssl !== false
+  const withoutTls = (options.sasl !== undefined && 'withoutTls' in options.sasl && options.sasl.withoutTls) || false
+  for (const { host } of seeds) requireSecrecy(host, { sasl: options.sasl?.mechanism, tls, withoutTls })
   return {
     name: 'kafka',
     words: `--brokers ${options.brokers.join(',')}`,
     open: async ({ clock, random, codecs }) => {
-      const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl, connectMs) }
+      const { batchBytesMax } = limits
+      const link = {
+        clientId,
+        connectMs,
+        batchBytesMax,
+        withoutTls,
+        ssl: await sslOf(options.ssl),
+        sasl: await saslOf(options.sasl, connectMs),
+      }
       const client = await openClient({ of: { seeds, link, clock, random }, codecs, limits, replication, transactionMs })
       return { log: client, close: () => client.close() }
     },

@@ -5,7 +5,7 @@
  * A token is in no error and no output, whoever made the error.
  */
 import { messageOf, TidemarkError } from '../../base/errors.ts'
-import { LinkLost, TokenRefused } from './failures.ts'
+import { LinkLost, LoginRefused } from './failures.ts'
 
 /** What kafkajs asks for a login of its user's own. What is sent and what comes has its length before it. */
 interface Login {
@@ -40,7 +40,7 @@ export function bearerLogin(token: () => Promise<string>, connectMs: number): (l
         if (said === '' && (error as { type?: unknown }).type !== 'SASL_AUTHENTICATION_FAILED') throw error
         said ||= messageOf(error)
       }
-      throw new TokenRefused(said.replaceAll(given, '(the token)').slice(0, WORDS_MAX))
+      throw new LoginRefused('token', said.replaceAll(given, '(the token)').slice(0, WORDS_MAX))
     },
   })
 }

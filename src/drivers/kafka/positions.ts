@@ -88,10 +88,16 @@ export function committedTopics(positions: Positions): CommittedTopic[] {
   }))
 }
 
-/** The first number that says that something is wrong. */
+/** The first number that says what is wrong. That something was not even tried, because of something else, says nothing while that is there. */
 export function firstError(topics: readonly TopicResults[]): number {
-  for (const { partitions } of topics) for (const { error } of partitions) if (error !== E.NONE) return error
-  return E.NONE
+  let found: number = E.NONE
+  for (const { partitions } of topics) {
+    for (const { error } of partitions) {
+      if (error !== E.NONE && error !== E.OPERATION_NOT_ATTEMPTED) return error
+      if (error !== E.NONE) found = error
+    }
+  }
+  return found
 }
 
 /** A group that does not take positions for a reason that has nothing to do with membership. */

@@ -1,5 +1,5 @@
 /**
- * Produce 12 and 11: stamped batches to the leaders of their partitions, in order, each exactly once however often it must be sent.
+ * Produce 10 to 12: stamped batches to the leaders of their partitions, in order, each exactly once however often it must be sent.
  *
  * A request carries at most one batch of each partition; up to five of a partition are on their way, but for the first. A batch is stamped before it is sent
  * for the first time and is never touched again: the broker recognizes the same bytes and would silently drop others that carry the
@@ -29,8 +29,11 @@ export interface ProducerOptions {
   readonly session: () => Session | Promise<Session>
   /** Called before a partition's first batch in a transaction, where something was lost since the last time: whether it may be written to. */
   readonly admit?: (partitions: readonly PartitionName[]) => Promise<void>
-  /** Called before the first batch of a partition in a transaction; without it partitions need no introduction. */
-  readonly introduce?: (partitions: readonly PartitionName[]) => Promise<void>
+  /**
+   * Called before the first batch of a partition in a transaction; without it partitions need no introduction. Gives the failures of those that
+   * are refused; then none of them is introduced.
+   */
+  readonly introduce?: (partitions: readonly PartitionName[]) => Promise<ReadonlyMap<PartitionName, TidemarkError>>
   /** A partition failed for good: what was appended to it and not acknowledged is rejected with this error. */
   readonly onFailed?: (error: TidemarkError) => void
 }
@@ -243,7 +246,8 @@ export class Producer {
       return
     }
     if (error === E.UNSUPPORTED_VERSION) this.options.cluster.forgetProtocol()
-    this.fail(track, refusal(track, this.options.transactionalId, error, recordErrors[0]?.message ?? errorMessage))
+    const message = recordErrors[0]?.message ?? errorMessage
+    this.fail(track, refusal(track, this.options.transactionalId, { error, message, maxTimestamp: out.batch.maxTimestamp }))
   }
 
   // --- trying again ------------------------------------------------------------------------------------------------------------
@@ -295,11 +299,13 @@ export class Producer {
 
   private introduce(tracks: readonly Track[]): void {
     const names = tracks.map(({ name }) => name)
-    const introduced = this.options.introduce?.(names) as Promise<void>
+    const introduced = this.options.introduce?.(names) as Promise<ReadonlyMap<PartitionName, TidemarkError>>
     for (const track of tracks) {
       this.hold(track, async () => {
-        await introduced
-        track.introduced = true
+        const refused = await introduced
+        const failure = refused.get(track.name)
+        if (failure !== undefined) throw failure
+        track.introduced = refused.size === 0
       })
     }
   }

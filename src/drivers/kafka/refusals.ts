@@ -3,12 +3,19 @@ import { TidemarkError } from '../../base/errors.ts'
 import { brokerError, fencedError, isFenced, isMoved, topicError } from './failures.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 
+/** What a broker said of a batch. */
+export interface Refused {
+  readonly error: number
+  readonly message: string | null
+  /** Of its records, ms. */
+  readonly maxTimestamp: number
+}
+
 /** Why the broker did not take a batch. */
 export function refusal(
   track: { readonly name: string; readonly topic: string },
   transactionalId: string | null,
-  error: number,
-  message: string | null,
+  { error, message, maxTimestamp }: Refused,
 ): TidemarkError {
   if (isFenced(error) && transactionalId !== null) return fencedError(transactionalId, error)
   switch (error) {
@@ -26,6 +33,11 @@ export function refusal(
         })
       }
       return brokerError(`take a record for ${track.name}`, error, message)
+    case E.INVALID_TIMESTAMP:
+      return new TidemarkError('TIMESTAMP_REFUSED', `a record for ${track.name} has a time that the broker does not take`, {
+        detail: `The latest time of its batch is ${maxTimestamp}${inWords(maxTimestamp)}. ${message ?? ''}`.trimEnd(),
+        hint: `Brokers refuse what their clock calls too far ahead, or too long ago: set "message.timestamp.after.max.ms" (and "before") of topic "${track.topic}" to what its facts may say ("tidemark topics apply" does it for the application's own), look at the clocks, or mend the time where the fact comes from.`,
+      })
     case E.OUT_OF_ORDER_SEQUENCE_NUMBER:
     case E.UNKNOWN_PRODUCER_ID:
       return new TidemarkError('SEQUENCE_BROKEN', `a batch for ${track.name} does not follow the one before it`, {
@@ -42,6 +54,12 @@ export function refusal(
     default:
       return topicError('write to', 'write', track.topic, error, message)
   }
+}
+
+/** A time as a date, where it is one. */
+function inWords(ms: number): string {
+  const date = new Date(ms)
+  return Number.isNaN(date.getTime()) ? '' : ` (${date.toISOString()})`
 }
 
 /** Whether the same bytes may be taken later, here or by another broker. */

@@ -19,9 +19,19 @@ export interface Ssl {
 /** Where a secret is: in a file, whose last line end is left out, or in an environment variable. */
 export type Secret<Name extends string> = { readonly [N in `${Name}File`]?: string } & { readonly [N in `${Name}Env`]?: string }
 
+/** A login that says its secret as it is. */
+export interface Revealing {
+  /**
+   * Log in without TLS, too: whoever is on the way reads the secret. Default false: that is refused, but to brokers on the loopback.
+   * @example withoutTls: true // the network between here and there is encrypted by itself
+   */
+  readonly withoutTls?: boolean
+}
+
 export type Sasl =
-  | ({ readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string } & Secret<'password'>)
-  | {
+  | ({ readonly mechanism: 'plain'; readonly username: string } & Secret<'password'> & Revealing)
+  | ({ readonly mechanism: 'scram-sha-256' | 'scram-sha-512'; readonly username: string } & Secret<'password'>)
+  | ({
       readonly mechanism: 'oauthbearer'
       /**
        * Gives a token that is good for a while, without "Bearer" before it. Called for every connection, and again before a login runs out: when
@@ -33,7 +43,27 @@ export type Sasl =
        * broker refuses is AUTHENTICATION_FAILED, which ends a worker: do not give out one that has run out.
        */
       readonly token: () => Promise<string>
-    }
+    } & Revealing)
+
+/** Mechanisms that say the secret as it is; SCRAM never does. */
+const REVEALING: ReadonlySet<string> = new Set(['plain', 'oauthbearer'])
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
+
+/**
+ * Refuses to send a password or a token where others can read it.
+ * @throws TidemarkError OPTION_INVALID
+ */
+export function requireSecrecy(
+  host: string,
+  { sasl, tls, withoutTls }: { readonly sasl: string | undefined; readonly tls: boolean; readonly withoutTls: boolean },
+): void {
+  if (sasl === undefined || !REVEALING.has(sasl) || tls || withoutTls || LOOPBACK.test(host)) return
+  const what = sasl === 'plain' ? 'password' : 'token'
+  throw new TidemarkError('OPTION_INVALID', `the ${what} would be readable by everybody on the way to ${host}`, {
+    detail: `"sasl" is ${sasl}, which sends the ${what} as it is, and "ssl" is not set.`,
+    hint: 'Set "ssl", and use the port of the TLS listener. Or say that the way is safe: "sasl.withoutTls".',
+  })
+}
 
 const MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer']
 
@@ -70,6 +100,11 @@ export async function saslOf(sasl: Sasl | undefined, connectMs: number): Promise
       })
     }
     return { mechanism: 'oauthbearer', authenticationProvider: bearerLogin(sasl.token, connectMs) }
+  }
+  if (!REVEALING.has(sasl.mechanism) && 'withoutTls' in sasl) {
+    throw new TidemarkError('OPTION_INVALID', `"sasl.withoutTls" says nothing about ${sasl.mechanism}`, {
+      hint: 'Leave it out: this mechanism never sends the password itself.',
+    })
   }
   const { mechanism, username, passwordFile, passwordEnv } = sasl
   if (username === '') throw new TidemarkError('OPTION_INVALID', '"sasl.username" is empty', { hint: 'Name who logs in.' })

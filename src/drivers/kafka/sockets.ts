@@ -9,6 +9,8 @@
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
+import { candid, type Mechanism, refusalOf } from './login.ts'
+import { FrameReader } from './wire/frames.ts'
 
 /** How brokers are reached; secrets are in here, so it is never printed. */
 export interface LinkOptions {
@@ -17,8 +19,12 @@ export interface LinkOptions {
   readonly ssl: object | undefined
   /** As kafkajs takes it. */
   readonly sasl: Readonly<Record<string, unknown>> | undefined
+  /** Whether a password or a token may be sent without TLS, beyond the loopback. Default false. */
+  readonly withoutTls?: boolean
   /** How long a connection may take to come about, ms. */
   readonly connectMs: number
+  /** The largest batch that is read, bytes: what an answer may have follows from it. Default that of `Limits`. */
+  readonly batchBytesMax?: number
   /** Called whenever a socket is gone. */
   readonly onClose?: () => void
 }
@@ -35,6 +41,8 @@ export interface Outgoing {
   readonly apiVersion: number
   readonly correlationId: number
   readonly parts: readonly Buffer[]
+  /** An answer that says it is longer, its size included, ends the line before it is read. */
+  readonly answerBytesMax: number
   /** The answer is not waited for any longer than this, ms. */
   readonly timeoutMs: number
 }
@@ -50,7 +58,10 @@ export interface Line {
    * is no answer in time.
    */
   exchange(request: Outgoing): Promise<Buffer>
-  /** Logs in, where that is wanted: after the first exchange, and before any other than that. */
+  /**
+   * Logs in, where that is wanted: after the first exchange, and before any other than that.
+   * @throws LoginRefused when the broker said no; everything else is as it came, and passes
+   */
   login(): Promise<void>
   onClose(listener: () => void): void
   /** Closes the socket, and rejects everything that is on it. */
@@ -66,10 +77,17 @@ interface Connection {
   /** How long the broker lets the login last, ms as a Long; zero for ever. */
   readonly sessionLifetime: { toString(): string }
   readonly requestQueue: {
+    /** The shortest deadline that a request can have, ms; the only one of those that kafkajs sends by itself. */
+    requestTimeout: number
+    /** What is on its way, in the order of sending. */
+    readonly inflight: ReadonlyMap<number, unknown>
+    fulfillRequest(answer: { correlationId: number; payload: Buffer; size: number }): void
     push(request: { entry: Entry; expectResponse: true; requestTimeout: number; sendRequest: () => void }): void
     destroy(): void
     checkPendingRequests: () => void
   }
+  /** Takes what came over the socket; ours takes its place. */
+  processData: (data: Buffer) => void
   connect(): Promise<unknown>
   authenticate(): Promise<unknown>
   isConnected(): boolean
@@ -92,6 +110,7 @@ const METHODS = [
   'connect',
   'authenticate',
   'isConnected',
+  'processData',
   'nextCorrelationId',
   'setVersions',
   'setSupportAuthenticationProtocol',
@@ -105,11 +124,16 @@ const RENEWAL_SHARE = 0.15
 const RENEWAL_MS_MAX = 10_000
 const SASL_HANDSHAKE = 17
 const SASL_AUTHENTICATE = 36
+/** Of an answer to a request of kafkajs's own, which are those of a login, bytes. */
+const LOGIN_BYTES_MAX = 1024 * 1024
+/** kafkajs's files of the mechanisms that are its own. */
+const MECHANISM_FILES = { plain: 'plain', 'scram-sha-256': 'scram256', 'scram-sha-512': 'scram512' }
 
 interface Kafkajs {
   readonly Connection: ConnectionClass
   readonly socketFactory: unknown
   readonly logger: unknown
+  readonly mechanisms: Readonly<Record<string, (sasl: object) => Mechanism>>
 }
 let loaded: Kafkajs | undefined
 
@@ -129,6 +153,9 @@ function kafkajs(): Kafkajs {
       Connection: load('kafkajs/src/network/connection.js') as ConnectionClass,
       socketFactory: factory(),
       logger: createLogger({ level: 0, logCreator: () => () => {} }),
+      mechanisms: Object.fromEntries(
+        Object.entries(MECHANISM_FILES).map(([name, of]) => [name, load(`kafkajs/src/broker/saslAuthenticator/${of}.js`)]),
+      ),
     }
     checkShape(newConnection(found, { host: '127.0.0.1', port: 1 }, { clientId: 'shape', ssl: undefined, sasl: undefined, connectMs: 1 }))
   } catch (error) {
@@ -144,13 +171,21 @@ function kafkajs(): Kafkajs {
 
 function checkShape(connection: Connection): void {
   const lacks = METHODS.filter((method) => typeof (connection as unknown as Record<string, unknown>)[method] !== 'function')
-  for (const method of ['push', 'destroy', 'checkPendingRequests'] as const) {
+  for (const method of ['push', 'destroy', 'fulfillRequest', 'checkPendingRequests'] as const) {
     if (typeof connection.requestQueue?.[method] !== 'function') lacks.push(`requestQueue.${method}`)
   }
+  if (typeof connection.requestQueue?.requestTimeout !== 'number') lacks.push('requestQueue.requestTimeout')
+  if (!(connection.requestQueue?.inflight instanceof Map)) lacks.push('requestQueue.inflight')
   if (lacks.length > 0) throw new Error(`its connections lack ${lacks.join(', ')}`)
 }
 
-function newConnection({ Connection, socketFactory, logger }: Kafkajs, { host, port }: BrokerAddress, options: LinkOptions): Connection {
+function newConnection(
+  { Connection, socketFactory, logger, mechanisms }: Kafkajs,
+  { host, port }: BrokerAddress,
+  options: LinkOptions,
+): Connection {
+  const { sasl } = options
+  const mechanism = sasl === undefined ? undefined : mechanisms[sasl.mechanism as string]
   const connection = new Connection({
     host,
     port,
@@ -158,8 +193,7 @@ function newConnection({ Connection, socketFactory, logger }: Kafkajs, { host, p
     socketFactory,
     clientId: options.clientId,
     ssl: options.ssl ?? null,
-    // kafkajs writes its authenticator into what it is given.
-    sasl: options.sasl === undefined ? null : { ...options.sasl },
+    sasl: sasl === undefined ? null : { ...sasl, ...(mechanism === undefined ? {} : { authenticationProvider: candid(mechanism(sasl)) }) },
     connectionTimeout: options.connectMs,
     requestTimeout: REQUEST_MS_MIN,
     enforceRequestTimeout: true,
@@ -184,24 +218,47 @@ export const dialKafkajs: Dial = async (address, options) => {
   socket.setNoDelay(true)
   // kafkajs looks at deadlines only as long as it believes to be connected: nothing may wait on a socket that is gone.
   socket.once('close', () => connection.rejectRequests(new Error('the socket was closed')))
+  const { requestQueue } = connection
+  const asked = new Map<number, number>()
+  const frames = new FrameReader(
+    () => {
+      for (const correlationId of requestQueue.inflight.keys()) {
+        return { correlationId, bytesMax: asked.get(correlationId) ?? LOGIN_BYTES_MAX }
+      }
+      return undefined
+    },
+    (correlationId, payload) => requestQueue.fulfillRequest({ correlationId, payload, size: payload.length }),
+  )
+  // kafkajs believes every length: one below zero would end the process, and for a large one it would gather gigabytes.
+  connection.processData = (data) => {
+    try {
+      frames.push(data)
+    } catch (error) {
+      connection.processData = () => {}
+      end(connection, error as Error)
+    }
+  }
   let renewAt = Number.POSITIVE_INFINITY
   return {
     get connected() {
-      return connection.isConnected()
+      return !socket.destroyed && connection.isConnected()
     },
     get expired() {
       return performance.now() >= renewAt
     },
     nextCorrelationId: () => connection.nextCorrelationId(),
-    exchange: ({ parts, timeoutMs, ...entry }) =>
+    exchange: ({ parts, timeoutMs, answerBytesMax, ...entry }) =>
       new Promise<{ readonly payload: Buffer }>((resolve, reject) => {
-        connection.requestQueue.push({
+        asked.set(entry.correlationId, answerBytesMax)
+        requestQueue.push({
           entry: { ...entry, resolve, reject },
           expectResponse: true,
           requestTimeout: timeoutMs,
           sendRequest: () => write(socket, parts),
         })
-      }).then(({ payload }) => payload),
+      })
+        .finally(() => asked.delete(entry.correlationId))
+        .then(({ payload }) => payload),
     login: async () => {
       if (options.sasl === undefined) return
       connection.setVersions({
@@ -209,7 +266,14 @@ export const dialKafkajs: Dial = async (address, options) => {
         [SASL_AUTHENTICATE]: { minVersion: 0, maxVersion: 1 },
       })
       connection.setSupportAuthenticationProtocol(true)
-      await connection.authenticate()
+      requestQueue.requestTimeout = Math.max(REQUEST_MS_MIN, options.connectMs)
+      try {
+        await connection.authenticate()
+      } catch (error) {
+        throw refusalOf(error, 'mechanism')
+      } finally {
+        requestQueue.requestTimeout = REQUEST_MS_MIN
+      }
       const lifetimeMs = Number(connection.sessionLifetime.toString())
       if (lifetimeMs > 0) renewAt = performance.now() + lifetimeMs - Math.min(lifetimeMs * RENEWAL_SHARE, RENEWAL_MS_MAX)
     },

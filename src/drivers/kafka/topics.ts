@@ -1,22 +1,28 @@
 /**
- * Topics: Metadata 12, DescribeConfigs 4, CreateTopics 7. A topic is made with the settings that the plan needs and verified when it exists;
- * one whose partitions or cleanup differ is refused. No topic is ever made by a broker on its own.
+ * Topics: Metadata 12, DescribeConfigs 4, CreateTopics 7, IncrementalAlterConfigs 1. A topic is made with the settings that the plan needs and
+ * verified when it exists; `topic-settings.ts` says what of it must fit. No topic is ever made by a broker on its own.
  */
 import { TidemarkError } from '../../base/errors.ts'
 import type { TopicDescription, TopicSpec } from '../../ports/log.ts'
 import { type Cluster, PATIENCE_MS } from './cluster.ts'
 import { brokerError, missingRight, topicError } from './failures.ts'
-import { createTopics, type NewTopic } from './wire/create-topics.ts'
+import {
+  checkSpec,
+  cleanupOf,
+  differences,
+  MORE_SETTINGS,
+  mismatch,
+  newTopic,
+  TOMBSTONE_MS_DEFAULT,
+  type TopicDifference,
+} from './topic-settings.ts'
+import { createTopics } from './wire/create-topics.ts'
 import { describeConfigs, TOPIC_RESOURCE } from './wire/describe-configs.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
+import { incrementalAlterConfigs, SET_CONFIG } from './wire/incremental-alter-configs.ts'
 import type { MetadataTopic } from './wire/metadata.ts'
 
-const TOMBSTONE_MS_DEFAULT = 7 * 86_400_000
-/** The largest number that Kafka knows. */
-const TIMES_ANY_MS = String(2n ** 63n - 1n)
-/** org.apache.kafka.common.internals.Topic */
-const NAME = /^[a-zA-Z0-9._-]{1,249}$/
-const CONFIGS = ['cleanup.policy', 'retention.ms', 'delete.retention.ms']
+const CONFIGS = ['cleanup.policy', 'retention.ms', 'delete.retention.ms', ...MORE_SETTINGS]
 
 /** @throws TidemarkError NOT_AUTHORIZED, BROKER_UNREACHABLE, BROKER_ERROR */
 export async function describeTopics(cluster: Cluster, names?: readonly string[]): Promise<TopicDescription[]> {
@@ -52,10 +58,10 @@ export async function describeTopics(cluster: Cluster, names?: readonly string[]
       name,
       id: topicId,
       partitions: partitions.length,
-      // With "compact,delete" records go that are the last of their keys: for us that is no compacted topic.
-      cleanup: value('cleanup.policy') === 'compact' ? 'compact' : 'delete',
+      cleanup: cleanupOf(value('cleanup.policy')),
       retentionMs: Number(value('retention.ms') || -1),
       tombstoneMs: Number(value('delete.retention.ms') || TOMBSTONE_MS_DEFAULT),
+      settings: Object.fromEntries(MORE_SETTINGS.flatMap((key) => (value(key) === '' ? [] : [[key, value(key)]]))),
     })
   }
   return described
@@ -63,21 +69,38 @@ export async function describeTopics(cluster: Cluster, names?: readonly string[]
 
 /**
  * @param replication copies of each partition; -1 for the brokers' default
+ * @param altering whether to set right what can be, instead of refusing it
  * @throws TidemarkError TOPIC_MISMATCH, NAME_INVALID, OPTION_INVALID, NOT_AUTHORIZED, BROKER_UNREACHABLE, BROKER_ERROR
  */
-export async function ensureTopics(cluster: Cluster, specs: readonly TopicSpec[], replication: number): Promise<TopicDescription[]> {
+export async function ensureTopics(
+  cluster: Cluster,
+  specs: readonly TopicSpec[],
+  { replication, altering }: { readonly replication: number; readonly altering: boolean },
+): Promise<TopicDescription[]> {
   for (const spec of specs) checkSpec(spec)
   const names = specs.map(({ name }) => name)
   const until = cluster.clock.mono() + PATIENCE_MS
   for (let attempt = 0; ; attempt++) {
     const existing = new Map((await describeTopics(cluster, names)).map((topic) => [topic.name, topic]))
-    for (const spec of specs) {
+    const differing = specs.flatMap((spec) => {
       const topic = existing.get(spec.name)
-      if (topic !== undefined) checkTopic(topic, spec)
+      const differ = topic === undefined ? [] : differences(topic, spec)
+      return differ.length === 0 ? [] : [{ name: spec.name, differ }]
+    })
+    // Before anything is changed.
+    for (const { name, differ } of differing) {
+      const refused = differ.filter(({ remedy, grave }) => (altering ? remedy === 'none' : grave))
+      if (refused.length > 0) throw mismatch(name, refused)
     }
+    // What was altered may be read back a moment later.
+    if (altering && attempt === 0) for (const { name, differ } of differing) await alter(cluster, name, differ)
     const missing = specs.filter(({ name }) => !existing.has(name))
-    if (missing.length === 0 && led(cluster, specs)) return specs.map(({ name }) => existing.get(name) as TopicDescription)
-    if (cluster.clock.mono() >= until) throw notReady(missing[0]?.name ?? (names[0] as string))
+    const settled = !altering || differing.length === 0
+    if (missing.length === 0 && settled && led(cluster, specs)) return specs.map(({ name }) => existing.get(name) as TopicDescription)
+    if (cluster.clock.mono() >= until) {
+      const [first] = differing
+      throw settled || first === undefined ? notReady(missing[0]?.name ?? (names[0] as string)) : mismatch(first.name, first.differ)
+    }
     if (missing.length > 0) await create(cluster, missing, replication)
     await cluster.pause(attempt)
   }
@@ -105,22 +128,6 @@ async function create(cluster: Cluster, specs: readonly TopicSpec[], replication
   }
 }
 
-/** The settings with which a topic is made. */
-export function newTopic(spec: TopicSpec, replication: number): NewTopic {
-  const { name, partitions, cleanup, retentionMs, tombstoneMs = TOMBSTONE_MS_DEFAULT } = spec
-  const configs = [
-    { name: 'cleanup.policy', value: cleanup },
-    { name: 'retention.ms', value: String(retentionMs) },
-    { name: 'delete.retention.ms', value: String(tombstoneMs) },
-    // Times are the facts' own; the broker must not write its clock over them.
-    { name: 'message.timestamp.type', value: 'CreateTime' },
-    // Nor refuse the ones that its clock calls the future, as brokers do since 4.0 from an hour on: a fact that says so, or a worker whose clock
-    // is wrong, could never be committed.
-    { name: 'message.timestamp.after.max.ms', value: TIMES_ANY_MS },
-  ]
-  return { name, partitions, replicationFactor: replication, configs }
-}
-
 /** Whether every partition has a leader: until then nothing can be read or written. */
 function led(cluster: Cluster, specs: readonly TopicSpec[]): boolean {
   return specs.every(({ name }) => cluster.topic(name)?.partitions.every(({ node }) => node >= 0) === true)
@@ -133,38 +140,11 @@ function notReady(name: string): TidemarkError {
   })
 }
 
-function checkSpec({ name, partitions, cleanup, retentionMs, tombstoneMs = TOMBSTONE_MS_DEFAULT }: TopicSpec): void {
-  if (!NAME.test(name) || name === '.' || name === '..') {
-    throw new TidemarkError('NAME_INVALID', `"${name}" is no name for a topic`, {
-      hint: 'Use up to 249 letters, digits, dots, dashes and underscores.',
-    })
-  }
-  const wrong =
-    !Number.isInteger(partitions) || partitions < 1
-      ? `partitions is ${partitions}; it is a number from 1.`
-      : cleanup !== 'compact' && cleanup !== 'delete'
-        ? `cleanup is ${JSON.stringify(cleanup)}; it is "compact" or "delete".`
-        : !Number.isSafeInteger(retentionMs) || retentionMs < -1
-          ? `retentionMs is ${retentionMs}; it is a number of milliseconds, or -1 to keep everything.`
-          : !Number.isSafeInteger(tombstoneMs) || tombstoneMs < 0
-            ? `tombstoneMs is ${tombstoneMs}; it is a number of milliseconds.`
-            : undefined
-  if (wrong !== undefined) throw new TidemarkError('OPTION_INVALID', `topic "${name}" cannot be made`, { detail: wrong })
-}
-
-/** What of an existing topic is not as it must be; empty when it fits. */
-export function differences(topic: TopicDescription, spec: TopicSpec): string[] {
-  const differ: string[] = []
-  if (topic.partitions !== spec.partitions) differ.push(`it has ${topic.partitions} partitions instead of ${spec.partitions}`)
-  if (topic.cleanup !== spec.cleanup) differ.push(`its cleanup.policy is "${topic.cleanup}" instead of "${spec.cleanup}"`)
-  return differ
-}
-
-function checkTopic(topic: TopicDescription, spec: TopicSpec): void {
-  const differ = differences(topic, spec)
-  if (differ.length === 0) return
-  throw new TidemarkError('TOPIC_MISMATCH', `topic "${spec.name}" exists with other properties`, {
-    detail: `${differ.join(', and ')}.`.replace(/^i/, 'I'),
-    hint: 'Use another topic, or another generation of the stage that owns it. Records cannot be moved to another number of partitions in place.',
-  })
+/** Sets right what can be. @throws TidemarkError TOPIC_MISMATCH NOT_AUTHORIZED BROKER_* */
+async function alter(cluster: Cluster, name: string, differ: readonly TopicDifference[]): Promise<void> {
+  const configs = differ.map(({ setting, wanted }) => ({ name: setting, operation: SET_CONFIG, value: wanted }))
+  const resources = [{ resourceType: TOPIC_RESOURCE, resourceName: name, configs }]
+  const answer = await cluster.ask(incrementalAlterConfigs, { resources, validateOnly: false })
+  const { error, errorMessage } = answer.resources[0] ?? { error: E.NONE, errorMessage: null }
+  if (error !== E.NONE) throw topicError('alter the settings of', 'alter_configs', name, error, errorMessage)
 }

@@ -8,10 +8,21 @@
  */
 import { TidemarkError } from '../../base/errors.ts'
 import type { GroupPositions, PartitionName } from '../../ports/log.ts'
-import { topicPartition } from '../../ports/log.ts'
+import { partitionName, topicPartition } from '../../ports/log.ts'
 import type { Cluster } from './cluster.ts'
 import type { CoordinatorKind } from './coordinator.ts'
-import { brokerError, fencedError, isCoordinatorMoved, isExpelled, isFenced, LinkLost, unreachable, writerError } from './failures.ts'
+import {
+  brokerError,
+  fencedError,
+  groupError,
+  isCoordinatorMoved,
+  isExpelled,
+  isFenced,
+  LinkLost,
+  topicError,
+  unreachable,
+  writerError,
+} from './failures.ts'
 import { commitRejected, committedTopics, firstError, GROUP, positionsError } from './positions.ts'
 import type { Session } from './producer-track.ts'
 import { addOffsetsToTxn } from './wire/add-offsets-to-txn.ts'
@@ -32,6 +43,9 @@ const DECISION_MS = 30_000
 const OPEN_MS = 60_000
 /** A broker that is busy with the transaction before is asked again after this long, ms. */
 const BUSY_MS_MAX = 20
+
+/** What is said of a partition, and not of the transaction as a whole. */
+const OF_THE_TOPIC: ReadonlySet<number> = new Set([E.TOPIC_AUTHORIZATION_FAILED, E.UNKNOWN_TOPIC_OR_PARTITION, E.INVALID_TOPIC_EXCEPTION])
 
 /** How long an answer is waited for within a transaction, ms: when one is lost there must be time left to ask again. */
 export function answerMsOf(transactionMs: number): number {
@@ -94,39 +108,63 @@ export class Transactions {
     return answerMsOf(this.options.timeoutMs)
   }
 
-  /** Protocol 1, before anything is written to them, and to end once more what hangs: tells the coordinator which partitions take part. */
-  async addPartitions(session: Session, names: readonly PartitionName[]): Promise<void> {
+  /**
+   * Protocol 1, before anything is written to them, and to end once more what hangs: tells the coordinator which partitions take part. One that
+   * may not be written to, or is not there, refuses all.
+   * @returns why partitions were refused; nothing when all of them take part
+   */
+  async addPartitions(session: Session, names: readonly PartitionName[]): Promise<ReadonlyMap<PartitionName, TidemarkError>> {
     const { cluster, id } = this.options
+    const began = cluster.clock.mono()
     const topics = [...Map.groupBy(names.map(topicPartition), ({ topic }) => topic)].map(([topic, of]) => ({
       topic,
       partitions: of.map(({ partition }) => partition),
     }))
-    await this.busy(async () => {
-      const answer = await cluster.askCoordinator(TRANSACTION, id, {
-        api: addPartitionsToTxn,
-        request: { transactionalId: id, ...session, topics },
-        errorOf: ({ topics: of }) => firstError(of),
-        timeoutMs: this.timeoutMs,
-        // A partition that is added twice, or late, costs a marker without records.
-        again: true,
+    for (let attempt = 0; ; attempt++) {
+      let refused: { readonly topic: string; readonly partition: number; readonly error: number }[] = []
+      await this.busy(async () => {
+        const answer = await cluster.askCoordinator(TRANSACTION, id, {
+          api: addPartitionsToTxn,
+          request: { transactionalId: id, ...session, topics },
+          errorOf: ({ topics: of }) => firstError(of),
+          timeoutMs: this.timeoutMs,
+          // A partition that is added twice, or late, costs a marker without records.
+          again: true,
+        })
+        refused = answer.topics.flatMap(({ topic, partitions }) =>
+          partitions.flatMap(({ partition, error }) => (OF_THE_TOPIC.has(error) ? [{ topic, partition, error }] : [])),
+        )
+        return refused.length > 0 ? E.NONE : firstError(answer.topics)
       })
-      return firstError(answer.topics)
-    })
+      // A coordinator may not have heard yet of a topic that was just made.
+      const early = refused.every(
+        ({ topic, error }) => error === E.UNKNOWN_TOPIC_OR_PARTITION && cluster.clock.mono() - began < cluster.doubtMs(topic),
+      )
+      if (refused.length === 0 || !early) {
+        return new Map(
+          refused.map(({ topic, partition, error }) => [partitionName(topic, partition), topicError('write to', 'write', topic, error)]),
+        )
+      }
+      await cluster.pause(attempt + 2)
+    }
   }
 
   /** Protocol 1, and to end once more what hangs: tells the coordinator that positions of a group take part. */
   async addGroup(session: Session, group: string): Promise<void> {
     const { cluster, id } = this.options
-    await this.busy(async () => {
-      const answer = await cluster.askCoordinator(TRANSACTION, id, {
-        api: addOffsetsToTxn,
-        request: { transactionalId: id, ...session, groupId: group },
-        errorOf: (each) => each.error,
-        again: true,
-        timeoutMs: this.timeoutMs,
-      })
-      return answer.error
-    })
+    await this.busy(
+      async () => {
+        const answer = await cluster.askCoordinator(TRANSACTION, id, {
+          api: addOffsetsToTxn,
+          request: { transactionalId: id, ...session, groupId: group },
+          errorOf: (each) => each.error,
+          again: true,
+          timeoutMs: this.timeoutMs,
+        })
+        return answer.error
+      },
+      (error) => (error === E.GROUP_AUTHORIZATION_FAILED ? groupError('commit positions of', group, error) : undefined),
+    )
   }
 
   /**
@@ -152,6 +190,7 @@ export class Transactions {
       if (isExpelled(error)) return { kind: 'rejected', error: commitRejected({ group, identity, positions: positions.positions }, error) }
       if (wasEnded(error)) return { kind: 'fenced', error: fencedError(id, error) }
       if (error === E.TRANSACTION_ABORTABLE) return { kind: 'aborted', error: this.aborted(error) }
+      if (error === E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED) return { kind: 'aborted', error: writerError('commit for', id, error) }
       return { kind: 'aborted', error: positionsError(group, topics, error) }
     } catch (error) {
       if (error instanceof TidemarkError) return { kind: error.code === 'WRITER_FENCED' ? 'fenced' : 'aborted', error }
@@ -253,14 +292,15 @@ export class Transactions {
   }
 
   /** Sends again while the coordinator is busy with the transaction before. @throws TidemarkError LinkLost */
-  private async busy(call: () => Promise<number>): Promise<void> {
+  private async busy(call: () => Promise<number>, refusal?: (error: number) => TidemarkError | undefined): Promise<void> {
     const { cluster, id } = this.options
     const until = cluster.clock.mono() + DECISION_MS
     for (let attempt = 0; ; attempt++) {
       const error = await call()
       if (error === E.NONE) return
       if (error !== E.CONCURRENT_TRANSACTIONS || cluster.clock.mono() >= until) {
-        throw error === E.INVALID_TXN_STATE || error === E.TRANSACTION_ABORTABLE ? this.aborted(error) : writerError('write for', id, error)
+        if (error === E.INVALID_TXN_STATE || error === E.TRANSACTION_ABORTABLE) throw this.aborted(error)
+        throw refusal?.(error) ?? writerError('write for', id, error)
       }
       await cluster.pause(attempt, BUSY_MS_MAX)
     }

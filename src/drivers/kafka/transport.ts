@@ -7,11 +7,19 @@
  *
  * A broker works on one request of a socket at a time, so whatever waits at the broker (JoinGroup, a Fetch without data) has a lane of its own.
  */
+import { DEFAULT_LIMITS } from '../../ports/record-batch/index.ts'
 import { connectionFailure, LinkLost, unsupportedApi } from './failures.ts'
+import { requireSecrecy } from './security.ts'
 import { type BrokerAddress, type Dial, dialKafkajs, type Line, type LinkOptions } from './sockets.ts'
 import { type Api, newestVersion } from './wire/api.ts'
 import { type ApiVersionsResponse, apiVersions } from './wire/api-versions.ts'
+import { APIS } from './wire/apis.ts'
+import { createTopics } from './wire/create-topics.ts'
+import { deleteRecords } from './wire/delete-records.ts'
+import { deleteTopics } from './wire/delete-topics.ts'
+import { describeGroups } from './wire/describe-groups.ts'
 import { decodeResponse, encodeRequestParts } from './wire/framing.ts'
+import { incrementalAlterConfigs } from './wire/incremental-alter-configs.ts'
 
 export type { BrokerAddress, Dial, LinkOptions } from './sockets.ts'
 
@@ -21,6 +29,14 @@ export interface SendOptions {
   /** Not the newest version that both speak, but at most this one. */
   readonly version?: number
 }
+
+/** Of an answer without records: a list of all topics of a large cluster is the longest, bytes. */
+const ANSWER_BYTES_MAX = 64 * 1024 * 1024
+/** Of an answer to who has not logged in, bytes. */
+const GREETING_BYTES_MAX = 1024 * 1024
+
+/** What only some commands use; whoever does hears of it then. */
+const NEEDED_LATE: ReadonlySet<unknown> = new Set([createTopics, deleteTopics, deleteRecords, describeGroups, incrementalAlterConfigs])
 
 /** One open socket, with what its broker said of itself. */
 class Link {
@@ -48,9 +64,13 @@ class Link {
     let line: Line | undefined
     let stage: 'connect' | 'greet' | 'authenticate' = 'connect'
     try {
+      // Also those that others told us of.
+      const { withoutTls = false } = options
+      requireSecrecy(address.host, { sasl: options.sasl?.mechanism as string | undefined, tls: options.ssl !== undefined, withoutTls })
       line = await dial(address, options)
       stage = 'greet'
       const broker = await greet(line, options)
+      requireApis(name, broker)
       stage = 'authenticate'
       await line.login()
       const link = new Link(name, line, options, broker)
@@ -83,7 +103,7 @@ class Link {
     const range = this.broker.apiKeys.find(({ apiKey }) => apiKey === api.key)
     const { version: most = Number.POSITIVE_INFINITY } = options
     const version = range && newestVersion(api, { ...range, maxVersion: Math.min(range.maxVersion, most) })
-    if (version === undefined) return Promise.reject(unsupportedApi(this.name, api, range, options.version))
+    if (version === undefined) return Promise.reject(unsupportedApi(this.name, [{ api, range }]))
     const correlationId = this.line.nextCorrelationId()
     let parts: Buffer[]
     try {
@@ -91,9 +111,12 @@ class Link {
     } catch (error) {
       return Promise.reject(error)
     }
+    const { batchBytesMax = DEFAULT_LIMITS.batchBytesMax } = this.options
+    const answerBytesMax = api.answerBytesMax?.(request, batchBytesMax) ?? ANSWER_BYTES_MAX
+    const about = { apiKey: api.key, apiName: api.name, apiVersion: version, correlationId, answerBytesMax, timeoutMs: options.timeoutMs }
     this.inFlight++
     return this.line
-      .exchange({ apiKey: api.key, apiName: api.name, apiVersion: version, correlationId, parts, timeoutMs: options.timeoutMs })
+      .exchange({ ...about, parts })
       .then(
         (payload) => decodeResponse(api as Api<never, Response>, version, payload),
         (error: Error) => {
@@ -129,13 +152,26 @@ async function greet(line: Line, { clientId, connectMs }: LinkOptions): Promise<
     const correlationId = line.nextCorrelationId()
     const request = { clientSoftwareName: 'tidemark', clientSoftwareVersion: '0.1.0' }
     const parts = encodeRequestParts(apiVersions, version, correlationId, clientId, request)
-    const about = { apiKey: apiVersions.key, apiName: apiVersions.name, apiVersion: version }
+    const about = { apiKey: apiVersions.key, apiName: apiVersions.name, apiVersion: version, answerBytesMax: GREETING_BYTES_MAX }
     const payload = await line.exchange({ ...about, correlationId, parts, timeoutMs: connectMs })
     return decodeResponse(apiVersions as Api<never, ApiVersionsResponse>, version, payload)
   }
   const [oldest, newest] = apiVersions.versions
   const answer = await ask(newest)
   return answer.error === 0 ? answer : await ask(oldest)
+}
+
+/**
+ * Every broker that a worker talks to must speak all that workers use, whichever of it comes first: else a worker would run for as long as
+ * nothing asks for the rest. @throws TidemarkError API_UNSUPPORTED
+ */
+function requireApis(name: string, { apiKeys }: ApiVersionsResponse): void {
+  const lacked = APIS.flatMap((api) => {
+    const range = apiKeys.find(({ apiKey }) => apiKey === api.key)
+    const spoken = range !== undefined && newestVersion(api, range) !== undefined
+    return spoken || NEEDED_LATE.has(api) ? [] : [{ api, range }]
+  })
+  if (lacked.length > 0) throw unsupportedApi(name, lacked)
 }
 
 interface Waiting {

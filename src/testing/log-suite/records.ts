@@ -25,6 +25,19 @@ export function recordTests(kit: Kit): void {
       expect((await kit.log.describe([name]))[0]?.partitions).toBe(2)
     })
 
+    it('a topic of ours that keeps less than it must is refused, and one of others is theirs', async () => {
+      const brief = await kit.topic({ retentionMs: 3_600_000 })
+      const spec = { name: brief, partitions: 1, cleanup: 'delete', retentionMs: -1 } as const
+      expect(await codeFrom(kit.log.ensure([spec]))).toBe('TOPIC_MISMATCH')
+      expect(await kit.log.ensure([{ ...spec, owner: 'theirs' }])).toMatchObject([{ name: brief, retentionMs: 3_600_000 }])
+      // Longer is no less.
+      expect(await kit.log.ensure([{ ...spec, retentionMs: 60_000 }])).toMatchObject([{ name: brief }])
+      const hasty = await kit.topic({ cleanup: 'compact', tombstoneMs: 1_000 })
+      const rows = { name: hasty, partitions: 1, cleanup: 'compact', retentionMs: -1, tombstoneMs: 2_000 } as const
+      expect(await codeFrom(kit.log.ensure([rows]))).toBe('TOPIC_MISMATCH')
+      expect(await kit.log.ensure([{ ...rows, owner: 'theirs' }])).toMatchObject([{ name: hasty, tombstoneMs: 1_000 }])
+    })
+
     it('an unknown topic is named, not made', async () => {
       const name = kit.name('absent')
       const writer = await kit.log.plainWriter()

@@ -64,7 +64,7 @@ export function remoteLog(log: Log, link: Link): Log {
   return {
     manifest: log.manifest,
     describe: (names) => call('describe', () => log.describe(names)),
-    ensure: (specs) => call('ensure', () => log.ensure(specs)),
+    ensure: (specs, options) => call('ensure', () => log.ensure(specs, options)),
     offsets: (partitions, at) =>
       call(`offsets ${typeof at === 'string' ? at : 'time'}`, async () => {
         const offsets = await log.offsets(partitions, at)

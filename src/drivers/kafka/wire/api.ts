@@ -10,6 +10,8 @@ export interface Api<Request, Response> {
   readonly name: string
   /** The oldest and the newest version that we speak. */
   readonly versions: readonly [oldest: number, newest: number]
+  /** The most bytes that the answer to a request may have; absent for the APIs whose answers carry no records. */
+  answerBytesMax?(request: Request, batchBytesMax: number): number
   /**
    * Writes the body of a request, without its header.
    * @throws TypeError for a value that its field or this version cannot hold
@@ -31,10 +33,12 @@ export interface ApiLayout<Request, Response> {
   readonly versions: readonly [oldest: number, newest: number]
   readonly request: Shape<Request>
   readonly response: Shape<Response>
+  readonly answerBytesMax?: (request: Request, batchBytesMax: number) => number
 }
 
 /** An API whose layouts are shapes. */
-export function api<Request, Response>({ key, name, versions, request, response }: ApiLayout<Request, Response>): Api<Request, Response> {
+export function api<Request, Response>(layout: ApiLayout<Request, Response>): Api<Request, Response> {
+  const { key, name, versions, request, response, answerBytesMax } = layout
   const check = (version: number): number => {
     if (version >= versions[0] && version <= versions[1]) return version
     throw new TypeError(`${name} ${version} is not spoken here, only ${versions[0]} to ${versions[1]}`)
@@ -52,6 +56,7 @@ export function api<Request, Response>({ key, name, versions, request, response 
     key,
     name,
     versions,
+    ...(answerBytesMax === undefined ? {} : { answerBytesMax }),
     encode: (value, version, writer) => write(request, value, version, writer),
     decode: (reader, version) => read(response, reader, version, 'an answer'),
     decodeRequest: (reader, version) => read(request, reader, version, 'a request'),

@@ -82,10 +82,18 @@ export interface FetchResponse {
   readonly topics: readonly FetchTopic[]
 }
 
+/** A batch of this size is still received, and refused for its size, bytes. */
+const OVERSIZE_BYTES = 192 * 1024 * 1024
+/** Of an answer, what is not records: names, offsets, aborted transactions. */
+const BESIDE_BYTES = 16 * 1024 * 1024
+
 export const fetch: Api<FetchRequest, FetchResponse> = api({
   key: 1,
   name: 'Fetch',
   versions: [12, 12],
+  // The first batch comes whole, however many bytes were asked for. One that is larger than we read is told with its partition, as long as
+  // it can come through.
+  answerBytesMax: ({ maxBytes }, batchBytesMax) => maxBytes + Math.max(batchBytesMax, OVERSIZE_BYTES) + BESIDE_BYTES,
   request: struct<FetchRequest>({
     replicaId: optional(int32, CLIENT_REPLICA),
     maxWaitMs: int32,

@@ -1,6 +1,6 @@
 /**
- * Produce 11 and 12: the same bytes. Under 12 the leader adds the partition to the transaction by itself (transaction.version 2 or more);
- * under 11 AddPartitionsToTxn must come first.
+ * Produce 10 to 12: the same bytes. Under 12 the leader adds the partition to the transaction by itself (transaction.version 2 or more);
+ * before, AddPartitionsToTxn must come first. Version 10 (brokers before 3.8) says 48 where 11 says 120.
  *
  *   request  => transactionalId:string? acks:int16 timeoutMs:int32 [topic:string [partition:int32 records:bytes?]]
  *   response => [topic:string [partition:int32 error:int16 baseOffset:int64 logAppendTimeMs:int64 logStartOffset:int64
@@ -66,7 +66,7 @@ export interface ProduceResponse {
 export const produce: Api<ProduceRequest, ProduceResponse> = api({
   key: 0,
   name: 'Produce',
-  versions: [11, 12],
+  versions: [10, 12],
   request: struct<ProduceRequest>({
     transactionalId: nullableString,
     acks: int16,

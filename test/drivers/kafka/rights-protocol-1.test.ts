@@ -1,0 +1,3 @@
+import { kafkaRights } from './rights.ts'
+
+await kafkaRights('3.9.2')

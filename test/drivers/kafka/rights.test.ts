@@ -1,0 +1,3 @@
+import { kafkaRights } from './rights.ts'
+
+await kafkaRights('4.3.1')
