@@ -58,10 +58,13 @@ export function decodeFetched(
   }
 }
 
-function damaged(name: PartitionName, position: number, cause: TidemarkError): TidemarkError {
+/** @param cause what was found wrong here, or what the broker calls it that found it */
+export function damaged(name: PartitionName, position: number, cause: TidemarkError | string): TidemarkError {
+  const found = typeof cause === 'string' ? `the broker says ${cause}` : messageOf(cause)
+  const more = typeof cause === 'string' ? '' : (cause.detail ?? '')
   return new TidemarkError('LOG_CORRUPT', `partition ${name} is damaged at the broker, or on the way from it`, {
-    detail: `At offset ${position}: ${messageOf(cause)}. ${cause.detail ?? ''}`.trimEnd(),
+    detail: `At offset ${position}: ${found}. ${more}`.trimEnd(),
     hint: 'Let another replica lead the partition, or have the topic made anew from its sources. Other partitions can still be read.',
-    cause,
+    ...(typeof cause === 'string' ? {} : { cause }),
   })
 }

@@ -77,9 +77,9 @@ export function kafka(options: KafkaOptions): LogDriver {
   return {
     name: 'kafka',
     words: `--brokers ${options.brokers.join(',')}`,
-    open: async ({ clock, random, codecs }) => {
+    open: async ({ clock, random, codecs, tell }) => {
       const link = { clientId, connectMs, ssl: await sslOf(options.ssl), sasl: await saslOf(options.sasl, connectMs) }
-      const client = await openClient({ of: { seeds, link, clock, random }, codecs, limits, replication, transactionMs })
+      const client = await openClient({ of: { seeds, link, clock, random, tell }, codecs, limits, replication, transactionMs })
       return { log: client, close: () => client.close() }
     },
   }

@@ -50,6 +50,8 @@ export interface Line {
    * is no answer in time.
    */
   exchange(request: Outgoing): Promise<Buffer>
+  /** The deadlines of all that is on its way are later by so much, ms. */
+  putOff(ms: number): void
   /** Logs in, where that is wanted: after the first exchange, and before any other than that. */
   login(): Promise<void>
   onClose(listener: () => void): void
@@ -66,6 +68,8 @@ interface Connection {
   /** How long the broker lets the login last, ms as a Long; zero for ever. */
   readonly sessionLifetime: { toString(): string }
   readonly requestQueue: {
+    /** What is on its way. */
+    readonly inflight: ReadonlyMap<number, { requestTimeout: number }>
     push(request: { entry: Entry; expectResponse: true; requestTimeout: number; sendRequest: () => void }): void
     destroy(): void
     checkPendingRequests: () => void
@@ -147,6 +151,7 @@ function checkShape(connection: Connection): void {
   for (const method of ['push', 'destroy', 'checkPendingRequests'] as const) {
     if (typeof connection.requestQueue?.[method] !== 'function') lacks.push(`requestQueue.${method}`)
   }
+  if (!(connection.requestQueue?.inflight instanceof Map)) lacks.push('requestQueue.inflight')
   if (lacks.length > 0) throw new Error(`its connections lack ${lacks.join(', ')}`)
 }
 
@@ -202,6 +207,9 @@ export const dialKafkajs: Dial = async (address, options) => {
           sendRequest: () => write(socket, parts),
         })
       }).then(({ payload }) => payload),
+    putOff: (ms) => {
+      for (const waiting of connection.requestQueue.inflight.values()) waiting.requestTimeout += ms
+    },
     login: async () => {
       if (options.sasl === undefined) return
       connection.setVersions({

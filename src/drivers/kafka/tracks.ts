@@ -1,10 +1,13 @@
 /** Partitions that a reader reads, and how they are asked for. */
-import type { Fetched, PartitionName } from '../../ports/log.ts'
+import { type Fetched, type PartitionName, topicPartition } from '../../ports/log.ts'
 import type { PartitionLeader } from './cluster.ts'
-import type { FetchPartitionRequest } from './wire/fetch.ts'
+import type { Trouble } from './reading.ts'
+import type { FetchPartitionRequest, FetchResponse } from './wire/fetch.ts'
 
 /** What a partition may fill of an answer although others are asked for as well, bytes: batches are not small. */
 const SHARE_BYTES_MIN = 256 * 1024
+/** An answer with fewer bytes is part of a trickle. */
+const TRICKLE_BYTES = 64 * 1024
 
 /** A partition that is read. A new assignment makes new ones, but for those that go on where they are. */
 export interface Track {
@@ -30,6 +33,32 @@ export interface Track {
   notBefore: number
   /** When the last request was sent that found nothing. */
   quietAt: number
+  /** When a broker last answered for it, be it with an error, ms by the monotonic clock. */
+  heardAt: number
+  /** What it is answered with instead of records. */
+  trouble: Trouble | undefined
+}
+
+/** @param known the track that the last assignment had of it: it goes on when it is where the new one begins */
+export function trackOf(name: PartitionName, position: number, known: Track | undefined): Track {
+  if (!Number.isSafeInteger(position) || position < 0) throw new TypeError(`a position is an offset, not ${position} (${name})`)
+  if (known?.position === position) return known
+  return {
+    name,
+    ...topicPartition(name),
+    position,
+    lastEpoch: -1,
+    topicId: known?.topicId,
+    ready: undefined,
+    asked: false,
+    lost: false,
+    misses: 0,
+    missingSince: undefined,
+    notBefore: 0,
+    quietAt: Number.NEGATIVE_INFINITY,
+    heardAt: Number.NEGATIVE_INFINITY,
+    trouble: undefined,
+  }
 }
 
 /** The part of a Fetch that asks one broker for partitions, in this order: only the first is sure to be answered. */
@@ -52,4 +81,10 @@ export function requestFor(
     else topics.push({ topic: track.topic, partitions: [wanted] })
   }
   return topics
+}
+
+export function isTrickle({ topics }: FetchResponse): boolean {
+  let bytes = 0
+  for (const { partitions } of topics) for (const { records } of partitions) bytes += records?.length ?? 0
+  return bytes > 0 && bytes < TRICKLE_BYTES
 }

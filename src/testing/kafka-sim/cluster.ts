@@ -2,12 +2,13 @@
  * A simulated Kafka cluster: brokers that answer the encoded requests that our driver sends, as Kafka 4.3 does (and 3.9, under transaction
  * protocol 1), on whatever time it is given. It stands behind the unchanged driver: only sockets are replaced.
  *
- * What it leaves out: replicas (what was acknowledged is never lost), quotas, rights, retention by time, several protocols of a group.
+ * What it leaves out: replicas (what was acknowledged is never lost), rights, retention by time, several protocols of a group.
  */
 
 import type { BrokerAddress } from '../../drivers/kafka/sockets.ts'
 import { KAFKA_ERROR as E } from '../../drivers/kafka/wire/errors.ts'
 import { GROUP_COORDINATOR, TRANSACTION_COORDINATOR } from '../../drivers/kafka/wire/find-coordinator.ts'
+import type { PartitionName } from '../../ports/log.ts'
 import type { Codecs } from '../../ports/record-batch/index.ts'
 import { Group } from './group.ts'
 import { Partition } from './partition.ts'
@@ -31,6 +32,20 @@ export interface SimKafkaOptions {
   readonly unsure?: (api: string) => boolean
   /** The last epoch of a producer id. Default 32,766. */
   readonly epochMax?: number
+  /** What a broker answers to who reads a partition instead of what is in it; 0 for nothing of the kind. Default: 0. */
+  readonly ailing?: (api: 'Fetch' | 'ListOffsets', partition: PartitionName, node: number) => number
+  /** The quotas of the brokers: for how long whoever was just answered is not read from, ms. Default: for no time. */
+  readonly throttle?: (use: Use) => number
+}
+
+/** What an answer uses up of quotas. */
+export interface Use {
+  readonly api: string
+  readonly clientId: string
+  /** Of the answer. */
+  readonly bytes: number
+  /** Bytes of the request. */
+  readonly asked: number
 }
 
 export interface Topic {
@@ -61,6 +76,8 @@ export class SimKafka {
   readonly topics: Map<string, Topic> = new Map()
   readonly groups: Map<string, Group> = new Map()
   readonly unsure: (api: string) => boolean
+  readonly ailing: NonNullable<SimKafkaOptions['ailing']>
+  readonly throttle: (use: Use) => number
   readonly #newsMs: () => number
   readonly #nodes = new Map<number, Node>()
   /** By kind and book: who coordinates, and from when on. */
@@ -73,6 +90,8 @@ export class SimKafka {
     this.codecs = codecs
     this.protocol = protocol
     this.unsure = options.unsure ?? (() => false)
+    this.ailing = options.ailing ?? (() => E.NONE)
+    this.throttle = options.throttle ?? (() => 0)
     this.#newsMs = newsMs
     for (let node = 1; node <= nodes; node++) this.#nodes.set(node, { up: true, life: 0, hearers: new Set() })
     for (const kind of [GROUP_COORDINATOR, TRANSACTION_COORDINATOR]) {
