@@ -10,6 +10,13 @@ import type { FetchResponse } from './wire/fetch.ts'
  * takes longer anyway.
  */
 const GATHER_MS = 10
+/**
+ * A broker that made us wait is asked for so much less for so long, ms: an answer that fills the window of a quota has to wait until that is empty,
+ * and what it brings of a batch that does not fit counts as well. A real broker gave half of its quota in answers that filled the window, and four
+ * fifths of it in smaller ones.
+ */
+const HELD_SHARE = 8
+const HELD_MS = 60_000
 const DEAF_MS_MIN = 10
 const DEAF_MS_MAX = 1_000
 
@@ -23,7 +30,7 @@ export class Askable {
   private readonly deaf = new Map<number, { failures: number; until: number; error: unknown }>()
   /** When a broker whose records come in a trickle may be asked again. */
   private readonly gathering = new Map<number, number>()
-  /** Until when a broker whose quota is used up reads nothing of ours. */
+  /** Until when a broker whose quota is used up reads nothing of ours, or did not. */
   private readonly held = new Map<number, number>()
 
   constructor(clock: Clock) {
@@ -51,7 +58,6 @@ export class Askable {
   answered(node: number, answer: FetchResponse, sentAt: number): void {
     this.deaf.delete(node)
     if (answer.throttleMs > 0) this.held.set(node, this.clock.mono() + answer.throttleMs)
-    else this.held.delete(node)
     if (isTrickle(answer)) this.gathering.set(node, sentAt + GATHER_MS)
   }
 
@@ -60,9 +66,14 @@ export class Askable {
     this.deaf.set(node, { failures, until: this.clock.mono() + Math.min(DEAF_MS_MAX, DEAF_MS_MIN * 2 ** failures), error })
   }
 
+  /** How much to ask a broker for. */
+  bytesOf(node: number, bytes: number): number {
+    return this.clock.mono() - this.heldUntil(node) > HELD_MS ? bytes : Math.ceil(bytes / HELD_SHARE)
+  }
+
   /** Until when a broker has asked to be left alone, ms by the monotonic clock. */
   heldUntil(node: number): number {
-    return this.held.get(node) ?? 0
+    return this.held.get(node) ?? Number.NEGATIVE_INFINITY
   }
 
   /** Why a broker was not heard. */

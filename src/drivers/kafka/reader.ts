@@ -201,7 +201,10 @@ export class KafkaReader implements Reader {
       else of.push({ track, leader })
     }
     if (look) void this.look()
-    for (const [node, of] of byNode) void this.fetch(node, of, waitMs, Math.max(1, Math.floor(this.bytes / byNode.size)))
+    for (const [node, of] of byNode) {
+      const bytes = Math.max(1, Math.floor(this.bytes / byNode.size))
+      void this.fetch(node, of, waitMs, this.brokers.bytesOf(node, bytes))
+    }
   }
 
   private async fetch(

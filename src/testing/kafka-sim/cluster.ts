@@ -181,18 +181,29 @@ export class SimKafka {
     bytes.writeUInt32BE(0x51_0c_0d_1e, 0)
     const compacted = configs.get('cleanup.policy') === 'compact'
     const aheadMs = Number(configs.get('message.timestamp.after.max.ms') ?? AHEAD_MS_MAX)
-    const { nodeIds } = this
     const topic: Topic = {
       name,
       id: bytes.toString('base64url'),
       configs,
-      partitions: Array.from({ length: partitions }, (_, number) => {
-        const leader = this.running[number % this.running.length] as number
-        return new Partition({ topic: name, number, compacted, aheadMs, leader, nodes: nodeIds, codecs: this.codecs })
-      }),
+      partitions: Array.from({ length: partitions }, (_, number) => this.#newPartition(name, number, { compacted, aheadMs })),
     }
     this.topics.set(name, topic)
     return topic
+  }
+
+  /** A topic gets more partitions, as an administrator may do at any time. */
+  growTopic(name: string, partitions: number): void {
+    const topic = this.topics.get(name) as Topic
+    const [first] = topic.partitions as [Partition]
+    const more = Array.from({ length: partitions - topic.partitions.length }, (_, i) =>
+      this.#newPartition(name, topic.partitions.length + i, { compacted: first.compacted, aheadMs: AHEAD_MS_MAX }),
+    )
+    this.topics.set(name, { ...topic, partitions: [...topic.partitions, ...more] })
+  }
+
+  #newPartition(topic: string, number: number, of: { readonly compacted: boolean; readonly aheadMs: number }): Partition {
+    const leader = this.running[number % this.running.length] as number
+    return new Partition({ topic, number, ...of, leader, nodes: this.nodeIds, codecs: this.codecs })
   }
 
   /** Another broker leads a partition. The new one hears of it, the old one, and the others, each at its time. */

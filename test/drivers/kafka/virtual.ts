@@ -1,11 +1,18 @@
 /** The driver over simulated brokers, in simulated time: a test of minutes takes none, and everything happens in the same order each time. */
 
 import type { TidemarkError } from '../../../src/base/errors.ts'
+import { avroSerdes } from '../../../src/drivers/avro/index.ts'
 import { nativeCodecs } from '../../../src/drivers/codecs/index.ts'
 import { openClient } from '../../../src/drivers/kafka/client.ts'
+import { memoryState } from '../../../src/drivers/memory/index.ts'
+import { memorySchemas } from '../../../src/drivers/schemas/index.ts'
+import type { Topology } from '../../../src/index.ts'
 import type { Clock } from '../../../src/ports/clock.ts'
 import type { Fetched, Log, Reader } from '../../../src/ports/log.ts'
 import { BatchBuilder, DEFAULT_LIMITS, type EncodedBatch } from '../../../src/ports/record-batch/index.ts'
+import type { TelemetryEvent } from '../../../src/ports/telemetry.ts'
+import { App } from '../../../src/runtime/app.ts'
+import type { World } from '../../../src/runtime/world.ts'
 import { TEST_EPOCH_MS } from '../../../src/testing/clock.ts'
 import {
   FAIR_WEATHER,
@@ -25,9 +32,18 @@ export interface Virtual {
   /** What the driver has told. */
   readonly told: TidemarkError[]
   readonly connect: (options?: { readonly weather?: Weather; readonly transactionMs?: number }) => Promise<Log>
+  /** A worker of a topology; its disk outlives it, by its name. */
+  readonly start: (topology: Topology, instance: string) => Promise<Running>
   readonly made: (topic: string, partitions?: number) => Promise<void>
   /** A batch of one record to each of some partitions, without a transaction. */
   readonly put: (partition: string, ...values: readonly string[]) => Promise<void>
+}
+
+export interface Running {
+  readonly app: App
+  readonly world: World
+  /** What it told, but for what counts. */
+  readonly events: TelemetryEvent[]
 }
 
 /** One way of a message, ms. */
@@ -66,11 +82,31 @@ export async function inVirtualTime(options: Partial<SimKafkaOptions>, test: (wo
     })
   let admin: Log | undefined
   let over = false
+  const schemas = memorySchemas()
+  const disks = new Map<string, ReturnType<typeof memoryState>>()
+  const start: Virtual['start'] = async (topology, instance) => {
+    const log = await connect()
+    const events: TelemetryEvent[] = []
+    const disk = disks.get(instance) ?? memoryState()
+    disks.set(instance, disk)
+    const world: World = {
+      log,
+      state: disk,
+      serdes: avroSerdes(schemas, { now: () => clock.mono() }),
+      codecs: nativeCodecs,
+      clock,
+      random: seededRandom(2),
+      telemetry: { count: () => {}, event: (event) => void events.push(event) },
+      failpoint: { hit: () => undefined },
+    }
+    return { app: await App.start(topology.graph, world, { instance }), world, events }
+  }
   const tested = test({
     kafka,
     clock,
     told,
     connect,
+    start,
     made: async (topic, partitions = 1) => {
       admin ??= await connect()
       await admin.ensure([{ name: topic, partitions, cleanup: 'delete', retentionMs: -1 }])
