@@ -22,6 +22,12 @@ export class FetchBroken extends Error {
   }
 }
 
+export interface Decoded {
+  readonly fetched: FetchedBatches
+  /** Of every batch, also of those that are not shown: behind which offset it ends, and under which leader it was written. */
+  readonly leaders: readonly { readonly end: number; readonly epoch: number }[]
+}
+
 /**
  * What came, or undefined for nothing.
  * @throws FetchBroken for a batch that is damaged, beyond a limit, or of an unknown format
@@ -30,7 +36,7 @@ export function decodeFetched(
   at: { readonly name: PartitionName; readonly position: number },
   answer: FetchPartition,
   { isolation, codecs, limits }: DecodeOptions,
-): { readonly fetched: FetchedBatches; readonly lastEpoch: number } | undefined {
+): Decoded | undefined {
   const { records } = answer
   if (records === null || records.length === 0) return undefined
   let batches: readonly RecordBatch[]
@@ -51,7 +57,7 @@ export function decodeFetched(
       stable: answer.lastStableOffset,
       logStart: answer.logStartOffset,
     }
-    return { fetched, lastEpoch: last.leaderEpoch }
+    return { fetched, leaders: batches.map(({ lastOffset, leaderEpoch }) => ({ end: lastOffset + 1, epoch: leaderEpoch })) }
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error
     throw new FetchBroken(codeOf(error) === 'BATCH_CORRUPT' ? damaged(at.name, at.position, error) : error)

@@ -10,6 +10,7 @@ import type { Clock, Random } from '../../ports/clock.ts'
 import { topicPartition } from '../../ports/log.ts'
 import type { CoordinatorCall, CoordinatorKind } from './coordinator.ts'
 import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
+import { Epochs } from './epochs.ts'
 import { Lanes, type Purpose } from './lanes.ts'
 import { Throttles } from './throttle.ts'
 import type { BrokerAddress, Dial, Lane, LinkOptions, SendOptions } from './transport.ts'
@@ -57,6 +58,7 @@ const GONE_MS = 5_000
 export class Cluster {
   readonly clock: Clock
   readonly random: Random
+  readonly epochs: Epochs = new Epochs()
   /** Goes up whenever a socket or a coordinator is lost: since then a broker may have been started again, or another does its work. */
   upsets = 0
   private readonly options: ClusterOptions
@@ -303,6 +305,7 @@ export class Cluster {
       if (error !== E.NONE) continue
       this.seen.add(name)
       const before = this.topics.get(name)
+      if (before !== undefined && before.id !== topicId) this.epochs.forget(name)
       const leaders: PartitionLeader[] = []
       for (const { partition, leaderId, leaderEpoch } of partitions) {
         const known = before?.id === topicId ? before.partitions[partition] : undefined

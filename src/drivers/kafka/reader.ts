@@ -72,7 +72,7 @@ export class KafkaReader implements Reader {
 
   assign(positions: Positions): void {
     const before = new Map(this.tracks.map((track) => [track.name, track]))
-    this.tracks = [...positions].map(([name, position]) => trackOf(name, position, before.get(name)))
+    this.tracks = [...positions].map(([name, position]) => trackOf(name, position, this.cluster.epochs.of(name, position), before.get(name)))
     this.waits.wake()
   }
 
@@ -290,7 +290,12 @@ export class KafkaReader implements Reader {
         track.quietAt = sentAt
         return
       }
-      track.lastEpoch = decoded.lastEpoch
+      let from = track.position
+      for (const { end, epoch } of decoded.leaders) {
+        this.cluster.epochs.note(track.name, from, end, epoch)
+        from = end
+        track.lastEpoch = epoch
+      }
       this.answer(track, decoded.fetched)
     } catch (error) {
       if (!(error instanceof FetchBroken)) throw error

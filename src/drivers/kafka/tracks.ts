@@ -15,7 +15,7 @@ export interface Track {
   readonly topic: string
   readonly partition: number
   position: number
-  /** Of the batch read last, so that a log that was cut below it is noticed. */
+  /** Of the record before the position, so that a log that was cut below it is noticed; -1 when it is not known. */
   lastEpoch: number
   /** Of the topic that the position belongs to. */
   topicId: string | undefined
@@ -39,15 +39,18 @@ export interface Track {
   trouble: Trouble | undefined
 }
 
-/** @param known the track that the last assignment had of it: it goes on when it is where the new one begins */
-export function trackOf(name: PartitionName, position: number, known: Track | undefined): Track {
+/**
+ * @param lastEpoch of the record before the position; -1 when it is not known
+ * @param known the track that the last assignment had of it: it goes on when it is where the new one begins
+ */
+export function trackOf(name: PartitionName, position: number, lastEpoch: number, known: Track | undefined): Track {
   if (!Number.isSafeInteger(position) || position < 0) throw new TypeError(`a position is an offset, not ${position} (${name})`)
   if (known?.position === position) return known
   return {
     name,
     ...topicPartition(name),
     position,
-    lastEpoch: -1,
+    lastEpoch,
     topicId: known?.topicId,
     ready: undefined,
     asked: false,

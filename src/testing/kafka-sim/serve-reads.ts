@@ -39,6 +39,11 @@ function look(kafka: SimKafka, node: number, request: FetchRequest): { readonly 
         full = true
         return refused(wanted.partition, error)
       }
+      const divergingEpoch = partition.divergence(wanted.fetchOffset, wanted.lastFetchedEpoch)
+      if (divergingEpoch !== undefined) {
+        full = true
+        return { ...refused(wanted.partition, E.NONE), divergingEpoch }
+      }
       const { high, stable } = partition.endsAt(node)
       const until = committed ? stable : high
       const records = partition.read(wanted.fetchOffset, until, Math.min(wanted.partitionMaxBytes, left), first)

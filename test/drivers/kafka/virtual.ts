@@ -11,7 +11,7 @@ import type { Clock } from '../../../src/ports/clock.ts'
 import type { Fetched, Log, Reader } from '../../../src/ports/log.ts'
 import { BatchBuilder, DEFAULT_LIMITS, type EncodedBatch } from '../../../src/ports/record-batch/index.ts'
 import type { TelemetryEvent } from '../../../src/ports/telemetry.ts'
-import { App } from '../../../src/runtime/app.ts'
+import { App, type StartOptions } from '../../../src/runtime/app.ts'
 import type { World } from '../../../src/runtime/world.ts'
 import { TEST_EPOCH_MS } from '../../../src/testing/clock.ts'
 import {
@@ -33,7 +33,7 @@ export interface Virtual {
   readonly told: TidemarkError[]
   readonly connect: (options?: { readonly weather?: Weather; readonly transactionMs?: number }) => Promise<Log>
   /** A worker of a topology; its disk outlives it, by its name. */
-  readonly start: (topology: Topology, instance: string) => Promise<Running>
+  readonly start: (topology: Topology, instance: string, options?: StartOptions) => Promise<Running>
   readonly made: (topic: string, partitions?: number) => Promise<void>
   /** A batch of one record to each of some partitions, without a transaction. */
   readonly put: (partition: string, ...values: readonly string[]) => Promise<void>
@@ -84,7 +84,7 @@ export async function inVirtualTime(options: Partial<SimKafkaOptions>, test: (wo
   let over = false
   const schemas = memorySchemas()
   const disks = new Map<string, ReturnType<typeof memoryState>>()
-  const start: Virtual['start'] = async (topology, instance) => {
+  const start: Virtual['start'] = async (topology, instance, options = {}) => {
     const log = await connect()
     const events: TelemetryEvent[] = []
     const disk = disks.get(instance) ?? memoryState()
@@ -99,7 +99,7 @@ export async function inVirtualTime(options: Partial<SimKafkaOptions>, test: (wo
       telemetry: { count: () => {}, event: (event) => void events.push(event) },
       failpoint: { hit: () => undefined },
     }
-    return { app: await App.start(topology.graph, world, { instance }), world, events }
+    return { app: await App.start(topology.graph, world, { ...options, instance }), world, events }
   }
   const tested = test({
     kafka,
