@@ -4,7 +4,7 @@
  * partitions are noticed on the way.
  */
 import { type PartitionName, topicPartition } from '../ports/log.ts'
-import type { Counts } from './counts.ts'
+import { Counts, type CountsParts } from './counts.ts'
 import type { Frontier } from './frontier.ts'
 import type { Task } from './task.ts'
 import type { World } from './world.ts'
@@ -20,10 +20,10 @@ export class Soundings {
   /** Topics that have not answered yet. */
   readonly #asked = new Set<string>()
 
-  constructor(world: World, frontier: Frontier, counts: Counts) {
+  constructor(world: World, frontier: Frontier, planned: CountsParts['planned'], onChanged: CountsParts['onChanged']) {
     this.#world = world
     this.#frontier = frontier
-    this.#counts = counts
+    this.#counts = new Counts({ world, planned, onChanged })
   }
 
   /** Asks, beside whoever calls, when it is time. */

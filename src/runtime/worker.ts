@@ -14,7 +14,6 @@ import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './ass
 import { Bell } from './bell.ts'
 import { Claims } from './claims.ts'
 import { COMMIT, type CommitProtocol, commitRun, runCommit } from './commit.ts'
-import { Counts } from './counts.ts'
 import { backoffMs, isFinal } from './failure.ts'
 import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
@@ -87,8 +86,7 @@ export class Worker {
     this.#protocol = protocol
     const { app } = stages.plan
     this.name = options.membership === 'dynamic' ? passingWriterId(app, world.random.id()) : writerId(app, options.instance)
-    const onChanged = (topic: string, error: TidemarkError): void => this.#roster.bar(topic, error)
-    this.#soundings = new Soundings(world, frontier, new Counts({ world, planned: stages.sources, onChanged }))
+    this.#soundings = new Soundings(world, frontier, stages.sources, (topic, error) => this.#roster.bar(topic, error))
     this.#events = new GroupEvents({
       signal: this.#stop.signal,
       onHeard: () => this.#bell.ring(),

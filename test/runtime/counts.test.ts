@@ -30,7 +30,9 @@ function growing(): { over: (log: Log) => Log; partitions: number } {
           if (typeof value !== 'function') return value
           if (name !== 'describe') return value.bind(target) as unknown
           return async (names: readonly string[]): Promise<TopicDescription[]> =>
-            (await target.describe(names)).map((topic) => (topic.name === 'web.clicks' ? { ...topic, partitions: grown.partitions } : topic))
+            (await target.describe(names)).map((topic) =>
+              topic.name === 'web.clicks' ? { ...topic, partitions: grown.partitions } : topic,
+            )
         },
       }),
   }
@@ -110,7 +112,9 @@ test('on Kafka: a record in a new partition is never called read, and a restart 
     expect(app.tasks.map(({ state }) => state)).toEqual(['halted'])
     expect(freshnessOf(app).state).toBe('unknown')
     expect(await app.caughtUp()).toBe(false)
-    expect(events.filter((event) => event.kind === 'failure')).toMatchObject([{ decision: 'halt', error: { code: 'PARTITION_COUNT_CHANGED' } }])
+    expect(events.filter((event) => event.kind === 'failure')).toMatchObject([
+      { decision: 'halt', error: { code: 'PARTITION_COUNT_CHANGED' } },
+    ])
     await app.close().catch(() => {})
     await expect(start(direct, '0')).rejects.toMatchObject({
       code: 'PLAN_CHANGED',

@@ -9,8 +9,8 @@ import type { TidemarkError } from '../../base/errors.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
 import { topicPartition } from '../../ports/log.ts'
 import type { CoordinatorCall, CoordinatorKind } from './coordinator.ts'
-import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
 import { Epochs } from './epochs.ts'
+import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
 import { Lanes, type Purpose } from './lanes.ts'
 import { Throttles } from './throttle.ts'
 import type { BrokerAddress, Dial, Lane, LinkOptions, SendOptions } from './transport.ts'
@@ -305,7 +305,11 @@ export class Cluster {
       if (error !== E.NONE) continue
       this.seen.add(name)
       const before = this.topics.get(name)
-      if (before !== undefined && before.id !== topicId) this.epochs.forget(name)
+      if (before !== undefined && before.id !== topicId) {
+        this.epochs.forget(name)
+        // Which of them lags behind nobody can tell: another broker is asked the next time.
+        this.turn += 1
+      }
       const leaders: PartitionLeader[] = []
       for (const { partition, leaderId, leaderEpoch } of partitions) {
         const known = before?.id === topicId ? before.partitions[partition] : undefined

@@ -13,15 +13,14 @@ import type { Codecs, Limits } from '../../ports/record-batch/index.ts'
 import { damaged, decodeFetched, FetchBroken } from './answer.ts'
 import { ANY_NODE, Askable } from './askable.ts'
 import type { Cluster, PartitionLeader } from './cluster.ts'
-import { brokerError, closedError, isMoved, LinkLost, recreated, topicError, topicUnknown, unreachable } from './failures.ts'
+import { brokerError, closedError, isMoved, LinkLost, recreated, topicError, topicUnknown } from './failures.ts'
 import type { Purpose } from './lanes.ts'
 import { offsetsAt } from './offsets.ts'
-import { isDamage, readVerdict, type Trouble, toldOf, troubled, troubleMs, unreadable } from './reading.ts'
-import { requestFor, type Track, trackOf } from './tracks.ts'
+import { isDamage, readVerdict, silent, type Trouble, toldOf, troubled, troubleMs, unreadable } from './reading.ts'
+import { dueOf, requestFor, type Track, trackOf } from './tracks.ts'
 import { Waits } from './waits.ts'
 import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
 import { type FetchPartition, fetch } from './wire/fetch.ts'
-import { READ_COMMITTED, READ_UNCOMMITTED } from './wire/parts.ts'
 
 export interface ReaderOptions {
   readonly cluster: Cluster
@@ -43,6 +42,8 @@ const DEAF_MS = 10_000
 const ANSWER_MS = 5_000
 /** What failed is asked for again after this long, ms. */
 const FAILED_MS = 1_000
+/** How often it is asked whether a topic is another one, ms. */
+const STRANGE_MS = 250
 /** How often topics are looked at anew, ms: one that was deleted and made again is noticed. */
 const LOOK_MS = 10_000
 
@@ -72,7 +73,9 @@ export class KafkaReader implements Reader {
 
   assign(positions: Positions): void {
     const before = new Map(this.tracks.map((track) => [track.name, track]))
-    this.tracks = [...positions].map(([name, position]) => trackOf(name, position, this.cluster.epochs.of(name, position), before.get(name)))
+    this.tracks = [...positions].map(([name, position]) =>
+      trackOf(name, position, this.cluster.epochs.of(name, position), before.get(name)),
+    )
     this.waits.wake()
   }
 
@@ -109,7 +112,9 @@ export class KafkaReader implements Reader {
           if (now >= next) throw this.silence(unheard.find((track) => this.patience(track, until) === next) as Track)
         }
         this.ask(Math.max(0, Math.min(PARK_MS, until - now)))
-        await this.waits.wait(Math.min(this.dueIn(now), next - now), signal)
+        const due = Math.min(next, this.brokers.dueAt(now), dueOf(this.active(), now))
+        // Timers may be early by a part of a millisecond.
+        await this.waits.wait(due - now + 1, signal)
       }
     } finally {
       this.polling = false
@@ -191,9 +196,17 @@ export class KafkaReader implements Reader {
       }
       track.topicId ??= topic.id
       if (track.topicId !== topic.id) {
-        this.fail(track, recreated(track.topic))
+        track.strangeSince ??= now
+        if (now - track.strangeSince >= this.cluster.doubtMs(track.topic)) this.fail(track, recreated(track.topic))
+        // A broker that lags behind tells of the topic that was there before. Nothing is read until several have been asked.
+        else {
+          track.lost = true
+          track.notBefore = now + STRANGE_MS
+          look = true
+        }
         continue
       }
+      track.strangeSince = undefined
       const { node } = leader
       if (!this.brokers.may(node, now)) continue
       const of = byNode.get(node)
@@ -218,14 +231,7 @@ export class KafkaReader implements Reader {
     const tracks = new Map(of.map(({ track }) => [track.name, track]))
     for (const track of tracks.values()) track.asked = true
     this.brokers.asked(node)
-    const topics = requestFor(of, bytes)
-    const request = {
-      maxWaitMs: Math.ceil(waitMs),
-      minBytes: 1,
-      maxBytes: bytes,
-      isolationLevel: options.isolation === 'committed' ? READ_COMMITTED : READ_UNCOMMITTED,
-      topics,
-    }
+    const request = requestFor(of, { bytes, waitMs, isolation: options.isolation })
     try {
       const answer = await cluster.send(node, fetch, request, { purpose: options.purpose, timeoutMs: waitMs + ANSWER_MS })
       this.brokers.answered(node, answer, sentAt)
@@ -320,8 +326,7 @@ export class KafkaReader implements Reader {
       await this.cluster.refresh([track.topic])
       const { name, position } = track
       const start = (await offsetsAt(this.cluster, [name], 'start')).get(name) as number
-      const ends = await offsetsAt(this.cluster, [name], 'high')
-      const high = cutAt ?? ends.get(name) ?? start
+      const high = cutAt ?? ((await offsetsAt(this.cluster, [name], 'high')).get(name) as number)
       if (position < start || position > high) this.answer(track, { kind: 'gap', partition: name, position, logStart: start, high })
       else this.hinder(track, E.OFFSET_OUT_OF_RANGE)
     } catch {
@@ -385,24 +390,8 @@ export class KafkaReader implements Reader {
     return cluster.clock.mono() - track.missingSince >= cluster.doubtMs(track.topic)
   }
 
-  private silence(track: Track): Error {
-    const leader = this.cluster.leader(track.topic, track.partition)
-    const why =
-      this.brokers.why(leader?.node ?? ANY_NODE) ??
-      new Error(leader === undefined ? 'nobody has heard of the partition' : 'it does not answer')
-    return unreachable(`reading ${track.name}`, `broker ${leader?.node ?? '?'}`, why)
-  }
-
-  // --- waiting -----------------------------------------------------------------------------------------------------------------
-
-  /** How long until something may be asked for again that may not be now, ms. */
-  private dueIn(now: number): number {
-    let due = this.brokers.dueAt(now)
-    for (const { notBefore, trouble } of this.active()) {
-      if (notBefore > now) due = Math.min(due, notBefore)
-      if (trouble !== undefined && trouble.tellAt > now) due = Math.min(due, trouble.tellAt)
-    }
-    // Timers may be early by a part of a millisecond.
-    return due - now + 1
+  private silence({ name, topic, partition }: Track): Error {
+    const node = this.cluster.leader(topic, partition)?.node
+    return silent(name, node, this.brokers.why(node ?? ANY_NODE))
   }
 }

@@ -15,6 +15,7 @@
 import { TidemarkError } from '../../base/errors.ts'
 import { readableMs } from '../../base/time.ts'
 import type { PartitionName } from '../../ports/log.ts'
+import { unreachable } from './failures.ts'
 import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
 
 export type ReadVerdict = 'measure' | 'moved' | 'again' | 'damaged' | 'refused'
@@ -108,4 +109,10 @@ export function unreadable(name: PartitionName, node: number | undefined, { erro
     detail: `${who} answered ${number} for ${readableMs(now - since)}: ${sentence}.`,
     hint: 'It is asked for again until it can be read, and nothing is lost. The log of the broker says why.',
   })
+}
+
+/** Tells that nobody answers for a partition. */
+export function silent(name: PartitionName, node: number | undefined, why: unknown): TidemarkError {
+  const cause = why ?? new Error(node === undefined ? 'nobody has heard of the partition' : 'it does not answer')
+  return unreachable(`reading ${name}`, `broker ${node ?? '?'}`, cause)
 }

@@ -1,8 +1,9 @@
 /** Partitions that a reader reads, and how they are asked for. */
-import { type Fetched, type PartitionName, topicPartition } from '../../ports/log.ts'
+import { type Fetched, type Isolation, type PartitionName, topicPartition } from '../../ports/log.ts'
 import type { PartitionLeader } from './cluster.ts'
 import type { Trouble } from './reading.ts'
-import type { FetchPartitionRequest, FetchResponse } from './wire/fetch.ts'
+import type { FetchPartitionRequest, FetchRequest, FetchResponse } from './wire/fetch.ts'
+import { READ_COMMITTED, READ_UNCOMMITTED } from './wire/parts.ts'
 
 /** What a partition may fill of an answer although others are asked for as well, bytes: batches are not small. */
 const SHARE_BYTES_MIN = 256 * 1024
@@ -29,6 +30,8 @@ export interface Track {
   misses: number
   /** Since when no broker has heard of it, ms by the monotonic clock. */
   missingSince: number | undefined
+  /** Since when brokers say that the topic is another one, ms by the monotonic clock. */
+  strangeSince: number | undefined
   /** Not asked for before, ms by the monotonic clock. */
   notBefore: number
   /** When the last request was sent that found nothing. */
@@ -57,6 +60,7 @@ export function trackOf(name: PartitionName, position: number, lastEpoch: number
     lost: false,
     misses: 0,
     missingSince: undefined,
+    strangeSince: undefined,
     notBefore: 0,
     quietAt: Number.NEGATIVE_INFINITY,
     heardAt: Number.NEGATIVE_INFINITY,
@@ -64,11 +68,11 @@ export function trackOf(name: PartitionName, position: number, lastEpoch: number
   }
 }
 
-/** The part of a Fetch that asks one broker for partitions, in this order: only the first is sure to be answered. */
+/** The Fetch that asks one broker for partitions, in this order: only the first is sure to be answered. */
 export function requestFor(
   of: readonly { readonly track: Track; readonly leader: PartitionLeader }[],
-  bytes: number,
-): { readonly topic: string; readonly partitions: readonly FetchPartitionRequest[] }[] {
+  { bytes, waitMs, isolation }: { readonly bytes: number; readonly waitMs: number; readonly isolation: Isolation },
+): FetchRequest {
   const share = Math.max(Math.floor(bytes / of.length), Math.min(bytes, SHARE_BYTES_MIN))
   const topics: { topic: string; partitions: FetchPartitionRequest[] }[] = []
   for (const { track, leader } of of) {
@@ -83,7 +87,18 @@ export function requestFor(
     if (last?.topic === track.topic) last.partitions.push(wanted)
     else topics.push({ topic: track.topic, partitions: [wanted] })
   }
-  return topics
+  const isolationLevel = isolation === 'committed' ? READ_COMMITTED : READ_UNCOMMITTED
+  return { maxWaitMs: Math.ceil(waitMs), minBytes: 1, maxBytes: bytes, isolationLevel, topics }
+}
+
+/** When the first of some partitions may be asked for that may not be now, or is to be told of, ms by the monotonic clock. */
+export function dueOf(tracks: readonly Track[], now: number): number {
+  let due = Number.POSITIVE_INFINITY
+  for (const { notBefore, trouble } of tracks) {
+    if (notBefore > now) due = Math.min(due, notBefore)
+    if (trouble !== undefined && trouble.tellAt > now) due = Math.min(due, trouble.tellAt)
+  }
+  return due
 }
 
 export function isTrickle({ topics }: FetchResponse): boolean {

@@ -74,6 +74,8 @@ export class SimKafka {
   readonly protocol: 1 | 2
   readonly transactions: Transactions
   readonly topics: Map<string, Topic> = new Map()
+  /** What a broker takes a topic for that lags behind; undefined where it does not. */
+  lagging: (node: number, topic: string) => Topic | undefined = () => undefined
   readonly groups: Map<string, Group> = new Map()
   readonly unsure: (api: string) => boolean
   readonly ailing: NonNullable<SimKafkaOptions['ailing']>

@@ -7,7 +7,7 @@ import { publisher, topology } from '#tidemark'
 import { Epochs } from '../../../src/drivers/kafka/epochs.ts'
 import type { Partition } from '../../../src/testing/kafka-sim/partition.ts'
 import { click, clicks, Item, item } from '../../fixtures/plain.ts'
-import { inVirtualTime, readTo, type Running, type Virtual } from './virtual.ts'
+import { inVirtualTime, type Running, readTo, type Virtual } from './virtual.ts'
 
 describe('the leaders of what was read', () => {
   test('are known of every position within it, and of no other', () => {

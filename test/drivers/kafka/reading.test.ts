@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { READ_VERDICTS, readVerdict } from '../../../src/drivers/kafka/reading.ts'
 import { KAFKA_ERROR as E, KAFKA_ERRORS, kafkaError } from '../../../src/drivers/kafka/wire/errors.ts'
 import type { Fetched, Reader } from '../../../src/ports/log.ts'
+import type { Topic } from '../../../src/testing/kafka-sim/cluster.ts'
 import { inVirtualTime, readTo, type Virtual } from './virtual.ts'
 
 const named = (verdict: string): string[] =>
@@ -136,6 +137,57 @@ describe('an error that does not pass', () => {
       const { values, others } = await readTo(reader, 2)
       expect(values).toEqual(['b'])
       expect(others).toMatchObject([{ kind: 'failed', error: { code: 'PARTITION_UNREADABLE' } }])
+    })
+  })
+})
+
+describe('a topic that was deleted and made again', () => {
+  const readOn = async (see: (world: Virtual & { readonly reader: Reader; readonly heard: Fetched[] }) => Promise<void>): Promise<void> =>
+    await inVirtualTime({ nodes: 3 }, async (virtual) => {
+      await virtual.made('t')
+      await virtual.put('t/0', 'a')
+      const log = await virtual.connect()
+      const reader = log.reader('committed')
+      reader.assign(new Map([['t/0', 0]]))
+      const heard: Fetched[] = []
+      let over = false
+      const reading = (async () => {
+        while (!over) heard.push(...(await reader.poll({ bytes: 1_000, waitMs: 100 })))
+      })()
+      await virtual.clock.sleep(15_000)
+      await see({ ...virtual, reader, heard })
+      over = true
+      await reading
+      await log.close()
+    })
+
+  test('is told of within some seconds of the next look', async () => {
+    await readOn(async ({ kafka, clock, heard }) => {
+      kafka.topics.delete('t')
+      kafka.createTopic('t', 1, new Map())
+      await clock.sleep(20_000)
+      expect(heard.slice(1)).toContainEqual(
+        expect.objectContaining({ kind: 'failed', error: expect.objectContaining({ code: 'TOPIC_RECREATED' }) }),
+      )
+    })
+  })
+
+  test.each([
+    ['one broker', [2]],
+    ['all brokers', [1, 2, 3]],
+  ])('before anybody read it is not told of, although %s still has the old one for a moment', async (_, nodes) => {
+    await readOn(async ({ kafka, clock, put, heard }) => {
+      const now = kafka.topics.get('t') as Topic
+      const before = { ...now, id: 'AAAAAAAAAAAAAAAAAAAAAB' }
+      for (let round = 0; round < 3; round++) {
+        const until = kafka.timeline.now + 13_000
+        const from = kafka.timeline.now + 9_500
+        kafka.lagging = (node) => (nodes.includes(node) && kafka.timeline.now > from && kafka.timeline.now < until ? before : undefined)
+        await clock.sleep(15_000)
+        await put('t/0', 'b')
+        await clock.sleep(5_000)
+      }
+      expect(heard.map(({ kind }) => kind)).toEqual(['batches', 'batches', 'batches', 'batches'])
     })
   })
 })
