@@ -226,7 +226,8 @@ export async function openWorld(options: StartOptions): Promise<{ readonly world
     import('./drivers/avro/index.ts'),
   ])
   const driver = options.log ?? embedded({ dir: join(dir, 'log'), ...(options.fsync === undefined ? {} : { fsync: options.fsync }) })
-  const opened = await driver.open({ clock, random, codecs })
+  const telemetry = options.telemetry ?? spoken(options)
+  const opened = await driver.open({ clock, random, codecs, tell: (error) => telemetry.event({ kind: 'warning', error }) })
   try {
     const state = options.state ?? (await import('./drivers/level/index.ts')).levelState({ folder: join(dir, 'state') })
     const schemas = options.schemas ?? (await defaultSchemas(dir))
@@ -238,7 +239,7 @@ export async function openWorld(options: StartOptions): Promise<{ readonly world
       codecs,
       clock,
       random,
-      telemetry: options.telemetry ?? spoken(options),
+      telemetry,
       failpoint: { hit: () => undefined },
     }
     return { world, close: () => opened.close() }

@@ -82,6 +82,7 @@ export class Meter implements Telemetry {
       case 'failure':
         this.#noteFailure(event.task, event.error)
         if (event.decision === 'halt') this.notice('failure', `task ${event.task} halted at "${event.step}": ${told(event.error)}`)
+        else if (event.decision === 'again') this.notice('warning', told(event.error))
         else this.notice('warning', `task ${event.task} failed at "${event.step}" and is opened again: ${told(event.error)}`)
         return
       case 'warning':

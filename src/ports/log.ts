@@ -292,5 +292,7 @@ export interface LogDriver {
     readonly clock: Clock
     readonly random: Random
     readonly codecs: Codecs
+    /** Called with what the driver met and goes on from, such as a quota that is used up. Default: nobody hears of it. */
+    readonly tell?: (warning: TidemarkError) => void
   }): Promise<{ readonly log: Log; close(): Promise<void> }>
 }

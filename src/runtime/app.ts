@@ -110,7 +110,8 @@ export class App {
   /** Records in the sources and inboxes of this worker's tasks that are not committed yet; undefined as long as some partition's end is not known. */
   lag(): number | undefined {
     const given = new Set(this.#worker.given.map(({ name }) => name))
-    if (given.size === 0 && !this.#worker.ready) return undefined
+    // What lies in partitions that nobody reads is not known either.
+    if ((given.size === 0 && !this.#worker.ready) || this.#frontier.anyBarred) return undefined
     let lag = 0
     for (const { name, inputs, partition } of this.#stages.tasks) {
       if (!given.has(name)) continue
@@ -147,7 +148,7 @@ export class App {
   /** Whether everything in the logs is processed and committed by the group, and this worker's part of it is on disk. */
   async caughtUp(): Promise<boolean> {
     // A task that is not open yet has nothing on its way either, and nothing that can be read.
-    if (!this.#worker.ready || !this.#worker.settled) return false
+    if (!this.#worker.ready || !this.#worker.settled || this.#frontier.anyBarred) return false
     const partitions = this.#partitionsRead()
     const { log } = this.#world
     const committed = await log.committed(groupOf(this.plan.app), partitions)

@@ -60,8 +60,12 @@ export function verdictOn(error: unknown, attempt: number, policy: Policy): Verd
   return attempt <= policy.retry ? 'again' : policy.then
 }
 
-/** What it means for a task that a partition of its cannot be read: a disk that failed may work again, damage stays. */
-export function verdictOnRead(error: TidemarkError): 'halt' | 'reopen' {
+/**
+ * What it means for a task that a partition of its cannot be read: a disk that failed may work again, damage stays. What the log asks for again by
+ * itself costs the task nothing but time.
+ */
+export function verdictOnRead(error: TidemarkError): 'halt' | 'reopen' | 'again' {
+  if (error.code === 'PARTITION_UNREADABLE') return 'again'
   return error.code === 'LOG_IO' ? 'reopen' : 'halt'
 }
 

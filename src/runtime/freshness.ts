@@ -14,6 +14,8 @@ import type { Ways } from './heard.ts'
 /** A source that was not heard from for so long is not known to be idle, ms. */
 const SILENCE_MS = 30_000
 
+const BARRED = 'the number of partitions has changed of'
+
 export interface FreshnessQuestion {
   readonly now: number
   /** The log partition that the projection's task reads. */
@@ -60,12 +62,14 @@ export function freshnessOf(frontier: Frontier, question: FreshnessQuestion): Fr
 /** The age of the oldest fact that may be missing, ms; or, before the name of its sources, why that is not known. */
 function ageOf(frontier: Frontier, log: PartitionName, ways: Ways | undefined, now: number): number | string {
   if (ways === undefined) {
+    if (frontier.isBarred(log)) return BARRED
     const through = frontier.reachedAt(log, now)
     return through === undefined ? 'nothing has been processed yet of' : Math.max(0, now - through)
   }
   // The source that is furthest behind decides, because a fact of any of them may concern any row.
   let age = 0
   for (const [source, each] of ways) {
+    if (frontier.isBarred(source)) return BARRED
     const through = frontier.throughInbox(log, source, each)
     if (through === undefined) return 'nothing is known yet of'
     const heard = Math.max(through, frontier.sourceHeardAt(source) ?? through)

@@ -12,7 +12,7 @@
 
 import type { TidemarkError } from '../base/errors.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
-import type { PartitionName, Positions } from '../ports/log.ts'
+import { type PartitionName, type Positions, topicPartition } from '../ports/log.ts'
 import { leastOf, type SourceProgress, type Way, type Ways } from './heard.ts'
 import type { Task, TaskCommit } from './task.ts'
 
@@ -43,6 +43,8 @@ export class Frontier {
   readonly #partitions = new Map<PartitionName, Known>()
   readonly #halted = new Map<string, TidemarkError>()
   readonly #sources: ReadonlySet<string>
+  /** Topics of which nobody can say any more what has come through. */
+  readonly #barred = new Set<string>()
   /** Where source partitions ended when they were asked. */
   readonly #ends = new Map<PartitionName, { readonly end: number; readonly at: number }>()
 
@@ -81,6 +83,20 @@ export class Frontier {
 
   haltOf(task: string): TidemarkError | undefined {
     return this.#halted.get(task)
+  }
+
+  /** A topic is not what it was: of what follows it nothing is known from now on. */
+  barred(topic: string): void {
+    this.#barred.add(topic)
+  }
+
+  isBarred(partition: PartitionName): boolean {
+    return this.#barred.size > 0 && this.#barred.has(topicPartition(partition).topic)
+  }
+
+  /** Whether anything that is read is not what it was. */
+  get anyBarred(): boolean {
+    return this.#barred.size > 0
   }
 
   /** How far all sources have come, at this moment: taken before a poll, valid for what the poll finds. */

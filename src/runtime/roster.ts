@@ -40,6 +40,8 @@ export class Roster {
   /** Tasks that failed, whose state is being closed and perhaps moved aside: whoever opened them now would have it taken away. */
   readonly #clearing = new Set<string>()
   readonly #loading = new Set<Task>()
+  /** Topics that nothing may be processed of any more, with the reason. */
+  readonly #barred = new Map<string, TidemarkError>()
   #mine: readonly TaskPlan[] = []
 
   constructor(parts: RosterParts) {
@@ -52,6 +54,7 @@ export class Roster {
         task.life.to('running')
         this.#tasks.set(plan.name, task)
         parts.frontier.opened(plan, task)
+        for (const [topic, error] of this.#barred) this.#haltReader(task, topic, error)
       },
       owns,
       onFinal: onBroken,
@@ -206,6 +209,19 @@ export class Roster {
   /** A read of a task's state failed. Where it is damaged, the task is opened again over what its changelog has. */
   readFailed(task: Task, error: unknown): void {
     if (codeOf(error) === 'STORE_CORRUPT' && this.#tasks.get(task.name) === task) this.stop(task, error)
+  }
+
+  /** Nothing of a topic may be processed any more: every task that reads it halts, now or when it is opened. */
+  bar(topic: string, error: TidemarkError): void {
+    const { world, frontier } = this.#parts
+    this.#barred.set(topic, error)
+    frontier.barred(topic)
+    world.telemetry.event({ kind: 'warning', error })
+    for (const task of this.#tasks.values()) this.#haltReader(task, topic, error)
+  }
+
+  #haltReader(task: Task, topic: string, error: TidemarkError): void {
+    if (task.parts.inputs.some(({ parts }) => parts.topic === topic)) this.stop(task, new TaskStopped('halt', task.name, error))
   }
 
   /** Ends one task: what it had not committed is dropped. */

@@ -104,6 +104,11 @@ export class Stages {
     return described.partitions
   }
 
+  /** Topics that come from outside, with the partitions that they were planned with. */
+  get sources(): ReadonlyMap<string, number> {
+    return new Map(this.plan.topics.flatMap(({ role, name }) => (role === 'source' ? [[name, this.partitionsOf(name)]] : [])))
+  }
+
   /** Where the application reads, and where it writes what must be decided to be read. */
   get partitions(): { readonly inputs: PartitionName[]; readonly written: PartitionName[] } {
     const inputs = this.tasks.flatMap((task) => task.inputs.map(({ topic }) => partitionName(topic, task.partition)))

@@ -86,7 +86,7 @@ export class Worker {
     this.#protocol = protocol
     const { app } = stages.plan
     this.name = options.membership === 'dynamic' ? passingWriterId(app, world.random.id()) : writerId(app, options.instance)
-    this.#soundings = new Soundings(world, frontier)
+    this.#soundings = new Soundings(world, frontier, stages.sources, (topic, error) => this.#roster.bar(topic, error))
     this.#events = new GroupEvents({
       signal: this.#stop.signal,
       onHeard: () => this.#bell.ring(),

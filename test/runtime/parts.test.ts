@@ -8,7 +8,7 @@ import { nativeCodecs } from '../../src/drivers/codecs/index.ts'
 import { memoryState } from '../../src/drivers/memory/index.ts'
 import { readBatches, stampBatch } from '../../src/ports/record-batch/index.ts'
 import { Bell } from '../../src/runtime/bell.ts'
-import { asFailure, backoffMs, isFinal, verdictOn } from '../../src/runtime/failure.ts'
+import { asFailure, backoffMs, isFinal, verdictOn, verdictOnRead } from '../../src/runtime/failure.ts'
 import { BATCH_BYTES, Outbox } from '../../src/runtime/outbox.ts'
 import { NodeScope } from '../../src/runtime/scope.ts'
 import { Sealer } from '../../src/runtime/seal.ts'
@@ -39,6 +39,16 @@ describe('a tally', () => {
     expect(counts).toHaveLength(101)
     expect(counts.reduce((sum, [, , , by]) => sum + by, 0)).toBe(1_000)
   })
+})
+
+test('a partition that the log asks for again by itself costs its task nothing; a disk that failed reopens it; all else that keeps it from being read halts it', () => {
+  const verdict = (code: ErrorCode): string => verdictOnRead(new TidemarkError(code, 'it cannot be read'))
+  expect([verdict('PARTITION_UNREADABLE'), verdict('LOG_IO'), verdict('LOG_CORRUPT'), verdict('NOT_AUTHORIZED')]).toEqual([
+    'again',
+    'reopen',
+    'halt',
+    'halt',
+  ])
 })
 
 describe('a bell', () => {

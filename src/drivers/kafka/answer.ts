@@ -22,6 +22,12 @@ export class FetchBroken extends Error {
   }
 }
 
+export interface Decoded {
+  readonly fetched: FetchedBatches
+  /** Of every batch, also of those that are not shown: behind which offset it ends, and under which leader it was written. */
+  readonly leaders: readonly { readonly end: number; readonly epoch: number }[]
+}
+
 /**
  * What came, or undefined for nothing.
  * @throws FetchBroken for a batch that is damaged, beyond a limit, or of an unknown format
@@ -30,7 +36,7 @@ export function decodeFetched(
   at: { readonly name: PartitionName; readonly position: number },
   answer: FetchPartition,
   { isolation, codecs, limits }: DecodeOptions,
-): { readonly fetched: FetchedBatches; readonly lastEpoch: number } | undefined {
+): Decoded | undefined {
   const { records } = answer
   if (records === null || records.length === 0) return undefined
   let batches: readonly RecordBatch[]
@@ -51,17 +57,20 @@ export function decodeFetched(
       stable: answer.lastStableOffset,
       logStart: answer.logStartOffset,
     }
-    return { fetched, lastEpoch: last.leaderEpoch }
+    return { fetched, leaders: batches.map(({ lastOffset, leaderEpoch }) => ({ end: lastOffset + 1, epoch: leaderEpoch })) }
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error
     throw new FetchBroken(codeOf(error) === 'BATCH_CORRUPT' ? damaged(at.name, at.position, error) : error)
   }
 }
 
-function damaged(name: PartitionName, position: number, cause: TidemarkError): TidemarkError {
+/** @param cause what was found wrong here, or what the broker calls it that found it */
+export function damaged(name: PartitionName, position: number, cause: TidemarkError | string): TidemarkError {
+  const found = typeof cause === 'string' ? `the broker says ${cause}` : messageOf(cause)
+  const more = typeof cause === 'string' ? '' : (cause.detail ?? '')
   return new TidemarkError('LOG_CORRUPT', `partition ${name} is damaged at the broker, or on the way from it`, {
-    detail: `At offset ${position}: ${messageOf(cause)}. ${cause.detail ?? ''}`.trimEnd(),
+    detail: `At offset ${position}: ${found}. ${more}`.trimEnd(),
     hint: 'Let another replica lead the partition, or have the topic made anew from its sources. Other partitions can still be read.',
-    cause,
+    ...(typeof cause === 'string' ? {} : { cause }),
   })
 }

@@ -5,11 +5,15 @@
  * Requests that change nothing, or nothing the second time, are sent again here until a deadline. All others are sent once: whether they may
  * be sent again is decided by their callers.
  */
+import type { TidemarkError } from '../../base/errors.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
 import { topicPartition } from '../../ports/log.ts'
 import type { CoordinatorCall, CoordinatorKind } from './coordinator.ts'
+import { Epochs } from './epochs.ts'
 import { closedError, isCoordinatorMoved, LinkLost, topicError, topicUnknown, unreachable } from './failures.ts'
-import { type BrokerAddress, type Dial, Lane, type LinkOptions, type SendOptions } from './transport.ts'
+import { Lanes, type Purpose } from './lanes.ts'
+import { Throttles } from './throttle.ts'
+import type { BrokerAddress, Dial, Lane, LinkOptions, SendOptions } from './transport.ts'
 import type { Api } from './wire/api.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 import { findCoordinator } from './wire/find-coordinator.ts'
@@ -23,11 +27,9 @@ export interface ClusterOptions {
   readonly random: Random
   /** How sockets are opened. Default: by kafkajs. The simulator has brokers of its own behind it. */
   readonly dial?: Dial | undefined
+  /** Called with what is met and gone on from, such as a quota that is used up. Default: nobody hears of it. */
+  readonly tell?: ((warning: TidemarkError) => void) | undefined
 }
-
-/** What lanes are for. Whatever may wait at the broker has one of its own. */
-export type Purpose = string
-export const DATA: Purpose = 'data'
 
 export interface PartitionLeader {
   /** -1 while there is none. */
@@ -56,11 +58,12 @@ const GONE_MS = 5_000
 export class Cluster {
   readonly clock: Clock
   readonly random: Random
+  readonly epochs: Epochs = new Epochs()
   /** Goes up whenever a socket or a coordinator is lost: since then a broker may have been started again, or another does its work. */
   upsets = 0
   private readonly options: ClusterOptions
   private nodes = new Map<number, BrokerAddress>()
-  private readonly lanes = new Map<string, Lane>()
+  private readonly lanes: Lanes
   private readonly topics = new Map<string, TopicMetadata>()
   /** Why a topic could not be looked up, the last time. */
   private readonly topicErrors = new Map<string, number>()
@@ -77,6 +80,8 @@ export class Cluster {
     this.options = { ...options, link: { ...options.link, onClose: () => void this.upsets++ } }
     this.clock = options.clock
     this.random = options.random
+    const { link, dial } = this.options
+    this.lanes = new Lanes({ options: link, dial, throttles: new Throttles(options.clock, options.tell) })
   }
 
   /** @throws TidemarkError BROKER_UNREACHABLE, AUTHENTICATION_FAILED, TLS_FAILED, API_UNSUPPORTED, KAFKAJS_UNSUPPORTED */
@@ -100,8 +105,7 @@ export class Cluster {
     if (this.stop.signal.aborted) return
     const error = closedError()
     this.stop.abort(error)
-    for (const lane of this.lanes.values()) lane.close(error)
-    this.lanes.clear()
+    this.lanes.close(error)
   }
 
   /** Waits before another try: longer each time, and never the same for two clients. @throws TidemarkError LOG_CLOSED */
@@ -117,10 +121,12 @@ export class Cluster {
     return [...this.nodes.keys()]
   }
 
-  /** The lane of a purpose to a broker; undefined when nobody has heard of the broker. */
-  lane(node: number, purpose: Purpose = DATA): Lane | undefined {
+  /** The lane of a purpose to a broker, or any that is free; undefined when nobody has heard of the broker. */
+  private lane(node: number, purpose?: Purpose): Lane | undefined {
     const address = this.nodes.get(node)
-    return address === undefined ? undefined : this.laneTo(`${purpose} ${node}`, address)
+    if (address === undefined) return undefined
+    this.live()
+    return this.lanes.to(node, address, purpose)
   }
 
   /** Sends one request to one broker, once. @throws LinkLost TidemarkError */
@@ -128,10 +134,10 @@ export class Cluster {
     node: number,
     api: Api<Request, Response>,
     request: Request,
-    options: Partial<SendOptions> & { purpose?: Purpose } = {},
+    options: Partial<SendOptions> & { readonly purpose?: Purpose } = {},
   ): Promise<Response> {
     this.live()
-    const { purpose = DATA, timeoutMs = REQUEST_MS, version } = options
+    const { purpose, timeoutMs = REQUEST_MS, version } = options
     const lane = this.lane(node, purpose)
     if (lane === undefined) throw new LinkLost(`broker ${node} is not known`, false, undefined)
     return await lane.send(api, request, { timeoutMs, ...(version === undefined ? {} : { version }) })
@@ -139,11 +145,7 @@ export class Cluster {
 
   /** Ends the sockets of a purpose. */
   drop(purpose: Purpose): void {
-    for (const [name, lane] of this.lanes) {
-      if (!name.startsWith(`${purpose} `)) continue
-      lane.close(closedError('the connection'))
-      this.lanes.delete(name)
-    }
+    this.lanes.drop(purpose)
   }
 
   /** Asks any broker what all of them know, until one answers. @throws TidemarkError BROKER_UNREACHABLE and those of `Lane.send` */
@@ -176,7 +178,7 @@ export class Cluster {
       this.live()
       // What a socket heard when it was opened may be old.
       const { address } = this.anyLane(this.turn + attempt)
-      const lane = new Lane(address, this.options.link, this.options.dial)
+      const lane = this.lanes.alone(address)
       try {
         const { finalizedFeatures } = await lane.greeting()
         const feature = finalizedFeatures?.find(({ name }) => name === 'transaction.version')
@@ -208,21 +210,8 @@ export class Cluster {
     if (node !== undefined) return this.lane(node) as Lane
     const { seeds } = this.options
     const address = seeds[(choice - nodes.length) % seeds.length] as BrokerAddress
-    return this.laneTo(`seed ${address.host}:${address.port}`, address)
-  }
-
-  private laneTo(name: string, address: BrokerAddress): Lane {
-    let lane = this.lanes.get(name)
-    if (lane !== undefined && (lane.address.host !== address.host || lane.address.port !== address.port)) {
-      lane.close(new LinkLost(`${name} moved to ${address.host}:${address.port}`, true, undefined))
-      lane = undefined
-    }
-    if (lane === undefined) {
-      this.live()
-      lane = new Lane(address, this.options.link, this.options.dial)
-      this.lanes.set(name, lane)
-    }
-    return lane
+    this.live()
+    return this.lanes.seed(address)
   }
 
   // --- topics ------------------------------------------------------------------------------------------------------------------
@@ -307,7 +296,7 @@ export class Cluster {
   private learn({ brokers, topics }: MetadataResponse): void {
     if (brokers.length > 0) {
       this.nodes = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
-      if (this.lanes.size > 0) this.forgetLanes()
+      this.lanes.keepOnly((node) => this.nodes.has(node))
     }
     for (const { error, name, topicId, partitions } of topics) {
       if (name === null) continue
@@ -316,6 +305,11 @@ export class Cluster {
       if (error !== E.NONE) continue
       this.seen.add(name)
       const before = this.topics.get(name)
+      if (before !== undefined && before.id !== topicId) {
+        this.epochs.forget(name)
+        // Which of them lags behind nobody can tell: another broker is asked the next time.
+        this.turn += 1
+      }
       const leaders: PartitionLeader[] = []
       for (const { partition, leaderId, leaderEpoch } of partitions) {
         const known = before?.id === topicId ? before.partitions[partition] : undefined
@@ -323,16 +317,6 @@ export class Cluster {
         leaders[partition] = known !== undefined && known.epoch > leaderEpoch ? known : { node: leaderId, epoch: leaderEpoch }
       }
       this.topics.set(name, { id: topicId, partitions: leaders })
-    }
-  }
-
-  /** Ends sockets to brokers that left the cluster. */
-  private forgetLanes(): void {
-    for (const [name, lane] of this.lanes) {
-      const node = Number(name.slice(name.lastIndexOf(' ') + 1))
-      if (name.startsWith('seed ') || this.nodes.has(node)) continue
-      lane.close(new LinkLost(`broker ${node} left the cluster`, true, undefined))
-      this.lanes.delete(name)
     }
   }
 
@@ -369,12 +353,16 @@ export class Cluster {
    * @throws TidemarkError as `coordinator` and `Lane.send`
    */
   async askCoordinator<Request, Response>(kind: CoordinatorKind, key: string, call: CoordinatorCall<Request, Response>): Promise<Response> {
-    const { api, request, errorOf, again, purpose = DATA, patienceMs = PATIENCE_MS, timeoutMs = REQUEST_MS, version } = call
+    const { api, request, errorOf, again, purpose, patienceMs = PATIENCE_MS, timeoutMs = REQUEST_MS, version } = call
     const until = this.clock.mono() + patienceMs
     for (let attempt = 0; ; attempt++) {
       const node = await this.coordinator(kind, key, patienceMs)
       try {
-        const answer = await this.send(node, api, request, { purpose, timeoutMs, ...(version === undefined ? {} : { version }) })
+        const answer = await this.send(node, api, request, {
+          timeoutMs,
+          ...(purpose === undefined ? {} : { purpose }),
+          ...(version === undefined ? {} : { version }),
+        })
         const error = errorOf(answer)
         if (!isCoordinatorMoved(error) || this.clock.mono() >= until) return answer
         call.onMoved?.(error)

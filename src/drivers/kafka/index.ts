@@ -77,7 +77,7 @@ export function kafka(options: KafkaOptions): LogDriver {
   return {
     name: 'kafka',
     words: `--brokers ${options.brokers.join(',')}`,
-    open: async ({ clock, random, codecs }) => {
+    open: async ({ clock, random, codecs, tell }) => {
       const { batchBytesMax } = limits
       const link = {
         clientId,
@@ -87,7 +87,7 @@ export function kafka(options: KafkaOptions): LogDriver {
         ssl: await sslOf(options.ssl),
         sasl: await saslOf(options.sasl, connectMs),
       }
-      const client = await openClient({ of: { seeds, link, clock, random }, codecs, limits, replication, transactionMs })
+      const client = await openClient({ of: { seeds, link, clock, random, tell }, codecs, limits, replication, transactionMs })
       return { log: client, close: () => client.close() }
     },
   }

@@ -1,7 +1,8 @@
 /** Questions about partitions that only their leaders answer: asked together, and again of the next leader until a deadline. */
 import { type PartitionName, topicPartition } from '../../ports/log.ts'
 import { type Cluster, PATIENCE_MS, type PartitionLeader } from './cluster.ts'
-import { isMoved, LinkLost, topicError, unreachable } from './failures.ts'
+import { LinkLost, topicError, unreachable } from './failures.ts'
+import { type ReadVerdict, readVerdict } from './reading.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
 
 export interface Asked {
@@ -10,6 +11,9 @@ export interface Asked {
   readonly partition: number
   readonly leader: PartitionLeader
 }
+/** What may be answered otherwise a little later, here or by another broker. */
+const PASSING: ReadonlySet<ReadVerdict> = new Set(['moved', 'again'])
+
 export interface Answered<Value> {
   readonly name: PartitionName
   readonly error: number
@@ -46,7 +50,7 @@ export async function askLeaders<Value>(
         try {
           for (const { name, error, value } of await call(node, of)) {
             if (error === E.NONE) found.set(name, value)
-            else if (isMoved(error) || error === E.REQUEST_TIMED_OUT) moved.set(name, error)
+            else if (PASSING.has(readVerdict(error))) moved.set(name, error)
             else throw topicError(doing, right, topicPartition(name).topic, error)
           }
         } catch (error) {

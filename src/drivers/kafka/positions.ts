@@ -6,6 +6,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import { type GroupPositions, type PartitionName, type Positions, partitionName, topicPartition } from '../../ports/log.ts'
 import type { Cluster } from './cluster.ts'
 import type { CoordinatorKind } from './coordinator.ts'
+import type { Epochs } from './epochs.ts'
 import { groupError, isExpelled, topicError, unreachable } from './failures.ts'
 import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
 import { GROUP_COORDINATOR } from './wire/find-coordinator.ts'
@@ -38,10 +39,12 @@ export async function committedPositions(
   if (found.error !== E.NONE) throw groupError('read positions of', group, found.error)
   const positions = new Map<PartitionName, number>()
   for (const { topic, partitions: of } of found.topics) {
-    for (const { partition, committedOffset, error } of of) {
+    for (const { partition, committedOffset, committedLeaderEpoch, error } of of) {
       if (error === E.UNSTABLE_OFFSET_COMMIT) return 'unstable'
       if (error !== E.NONE) throw topicError('read the position of', 'describe', topic, error)
-      if (committedOffset >= 0) positions.set(partitionName(topic, partition), committedOffset)
+      if (committedOffset < 0) continue
+      positions.set(partitionName(topic, partition), committedOffset)
+      cluster.epochs.noteCommitted(partitionName(topic, partition), committedOffset, committedLeaderEpoch)
     }
   }
   return positions
@@ -65,7 +68,7 @@ export async function commitPositions(
         generationId: identity?.generation ?? -1,
         memberId: identity?.member ?? '',
         instanceId: identity?.instance ?? null,
-        topics: committedTopics(positions),
+        topics: committedTopics(positions, cluster.epochs),
       },
       errorOf: ({ topics }) => firstError(topics),
       // The same positions once more change nothing: whoever may commit them now owned them before.
@@ -79,12 +82,17 @@ export async function commitPositions(
   throw positionsError(group, answer.topics, error)
 }
 
-/** Positions as the wire wants them. */
-export function committedTopics(positions: Positions): CommittedTopic[] {
+/** Positions as the wire wants them, with what is known of the records before them. */
+export function committedTopics(positions: Positions, epochs: Epochs): CommittedTopic[] {
   const entries = [...positions].map(([name, position]) => ({ ...topicPartition(name), position }))
   return [...Map.groupBy(entries, ({ topic }) => topic)].map(([topic, of]) => ({
     topic,
-    partitions: of.map(({ partition, position }) => ({ partition, committedOffset: position, committedLeaderEpoch: -1, metadata: null })),
+    partitions: of.map(({ partition, position }) => ({
+      partition,
+      committedOffset: position,
+      committedLeaderEpoch: epochs.of(partitionName(topic, partition), position),
+      metadata: null,
+    })),
   }))
 }
 

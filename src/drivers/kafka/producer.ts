@@ -11,6 +11,7 @@ import type { PartitionName } from '../../ports/log.ts'
 import { type Codecs, type EncodedBatch, stampBatch } from '../../ports/record-batch/index.ts'
 import type { Cluster } from './cluster.ts'
 import { brokerError, isMoved, LinkLost, unreachable } from './failures.ts'
+import { DATA } from './lanes.ts'
 import { type Appended, isFull, newTrack, type Outgoing, type Session, type Track } from './producer-track.ts'
 import { isRetriable, refusal } from './refusals.ts'
 import { KAFKA_ERROR as E } from './wire/errors.ts'
@@ -203,7 +204,7 @@ export class Producer {
     let answers: Map<string, ProducePartition> | undefined
     let lost: unknown
     try {
-      const answer = await cluster.send(node, produce, request, { timeoutMs: answerMs, version })
+      const answer = await cluster.send(node, produce, request, { purpose: DATA, timeoutMs: answerMs, version })
       answers = new Map(answer.topics.flatMap(({ topic, partitions }) => partitions.map((each) => [`${topic}/${each.partition}`, each])))
     } catch (error) {
       lost = error

@@ -4,20 +4,23 @@
  * One request a broker is on its way at a time, and the next one leaves when an answer is handed out, so that reading goes on while the caller
  * works. An answer that was asked for before a new assignment is dropped. An empty poll means that every partition was asked after the poll
  * began and had nothing: whoever measures freshness may believe it. A broker that cannot be reached is therefore waited for, and in the end
- * an error, never silence.
+ * an error, never silence. One whose quota is used up, and a partition that it cannot read at the moment, are waited for as long as it says so.
  */
 import type { TidemarkError } from '../../base/errors.ts'
 import type { Fetched, Isolation, PartitionName, Positions, Reader } from '../../ports/log.ts'
-import { partitionName, topicPartition } from '../../ports/log.ts'
+import { partitionName } from '../../ports/log.ts'
 import type { Codecs, Limits } from '../../ports/record-batch/index.ts'
-import { decodeFetched, FetchBroken } from './answer.ts'
-import type { Cluster, PartitionLeader, Purpose } from './cluster.ts'
-import { closedError, isMoved, LinkLost, recreated, topicError, topicUnknown, unreachable } from './failures.ts'
+import { damaged, decodeFetched, FetchBroken } from './answer.ts'
+import { ANY_NODE, Askable } from './askable.ts'
+import type { Cluster, PartitionLeader } from './cluster.ts'
+import { brokerError, closedError, isMoved, LinkLost, recreated, topicError, topicUnknown } from './failures.ts'
+import type { Purpose } from './lanes.ts'
 import { offsetsAt } from './offsets.ts'
-import { requestFor, type Track } from './tracks.ts'
-import { KAFKA_ERROR as E } from './wire/errors.ts'
-import { type FetchPartition, type FetchResponse, fetch } from './wire/fetch.ts'
-import { READ_COMMITTED, READ_UNCOMMITTED } from './wire/parts.ts'
+import { isDamage, readVerdict, silent, type Trouble, toldOf, troubled, troubleMs, unreadable } from './reading.ts'
+import { dueOf, requestFor, type Track, trackOf } from './tracks.ts'
+import { Waits } from './waits.ts'
+import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
+import { type FetchPartition, fetch } from './wire/fetch.ts'
 
 export interface ReaderOptions {
   readonly cluster: Cluster
@@ -39,17 +42,8 @@ const DEAF_MS = 10_000
 const ANSWER_MS = 5_000
 /** What failed is asked for again after this long, ms. */
 const FAILED_MS = 1_000
-/**
- * Requests to a broker leave at least this far apart while records come in a trickle, ms: the broker gathers meanwhile, where asking at once would
- * fetch them one by one. What comes after a silence is not held up, because the request for it left long before. At 2,000 records a second this
- * leaves a third of the requests and takes a tenth off the worker's processor time (bench/w1/compare.ts m3), and no time is lost where a commit
- * takes longer anyway.
- */
-const GATHER_MS = 10
-/** An answer with fewer bytes is part of a trickle. */
-const TRICKLE_BYTES = 64 * 1024
-/** Given as the reason of what is over, because an abort without one makes an error with a stack. */
-const OVER = 'over'
+/** How often it is asked whether a topic is another one, ms. */
+const STRANGE_MS = 250
 /** How often topics are looked at anew, ms: one that was deleted and made again is noticed. */
 const LOOK_MS = 10_000
 
@@ -59,11 +53,7 @@ export class KafkaReader implements Reader {
   /** In the order in which they are asked for: who was answered goes to the end, so that none waits for ever behind others. */
   private tracks: Track[] = []
   private paused: ReadonlySet<PartitionName> = new Set()
-  /** Brokers that have a request of ours. */
-  private readonly asking = new Set<number>()
-  private readonly deaf = new Map<number, { failures: number; until: number; error: unknown }>()
-  /** When a broker whose records come in a trickle may be asked again. */
-  private readonly gathering = new Map<number, number>()
+  private readonly brokers: Askable
   private looking = false
   private lookedAt: number
   private bytes = 0
@@ -71,39 +61,27 @@ export class KafkaReader implements Reader {
   private closed = false
   private released = false
   private broken: TidemarkError | Error | undefined
-  private wakeUp: () => void = () => {}
+  private readonly waits: Waits
 
   constructor(options: ReaderOptions) {
     this.options = options
     this.cluster = options.cluster
     this.lookedAt = this.cluster.clock.mono()
+    this.brokers = new Askable(this.cluster.clock)
+    this.waits = new Waits(this.cluster.clock, this.cluster.closing)
   }
 
   assign(positions: Positions): void {
     const before = new Map(this.tracks.map((track) => [track.name, track]))
-    this.tracks = [...positions].map(([name, position]): Track => {
-      if (!Number.isSafeInteger(position) || position < 0) throw new TypeError(`a position is an offset, not ${position} (${name})`)
-      const known = before.get(name)
-      if (known !== undefined && known.position === position) return known
-      const { topic, partition } = topicPartition(name)
-      const topicId = known?.topicId
-      const fresh = {
-        ready: undefined,
-        asked: false,
-        lost: false,
-        misses: 0,
-        missingSince: undefined,
-        notBefore: 0,
-        quietAt: Number.NEGATIVE_INFINITY,
-      }
-      return { name, topic, partition, position, lastEpoch: -1, topicId, ...fresh }
-    })
-    this.wakeUp()
+    this.tracks = [...positions].map(([name, position]) =>
+      trackOf(name, position, this.cluster.epochs.of(name, position), before.get(name)),
+    )
+    this.waits.wake()
   }
 
   pause(partitions: ReadonlySet<PartitionName>): void {
     this.paused = new Set(partitions)
-    this.wakeUp()
+    this.waits.wake()
   }
 
   async poll(options: { bytes: number; waitMs: number; signal?: AbortSignal }): Promise<Fetched[]> {
@@ -119,19 +97,24 @@ export class KafkaReader implements Reader {
         if (this.closed || this.cluster.closing.aborted) throw closedError('the reader')
         signal?.throwIfAborted()
         if (this.broken !== undefined) throw this.broken
+        const now = clock.mono()
+        this.complain(now)
         const ready = this.take()
         if (ready.length > 0) {
           this.ask(AHEAD_MS)
           return ready
         }
-        const now = clock.mono()
+        let next = until
         if (now >= until) {
-          const unheard = this.active().find(({ quietAt }) => quietAt < began)
-          if (unheard === undefined) return []
-          if (now >= until + DEAF_MS) throw this.silence(unheard)
+          const unheard = this.active().filter(({ quietAt }) => quietAt < began)
+          if (unheard.length === 0) return []
+          next = Math.min(...unheard.map((track) => this.patience(track, until)))
+          if (now >= next) throw this.silence(unheard.find((track) => this.patience(track, until) === next) as Track)
         }
         this.ask(Math.max(0, Math.min(PARK_MS, until - now)))
-        await this.wait(Math.min(this.dueIn(now), now < until ? until - now : until + DEAF_MS - now), signal)
+        const due = Math.min(next, this.brokers.dueAt(now), dueOf(this.active(), now))
+        // Timers may be early by a part of a millisecond.
+        await this.waits.wait(due - now + 1, signal)
       }
     } finally {
       this.polling = false
@@ -141,20 +124,37 @@ export class KafkaReader implements Reader {
   close(): Promise<void> {
     if (!this.closed) {
       this.closed = true
-      this.wakeUp()
+      this.waits.wake()
       this.release()
     }
     return Promise.resolve()
   }
 
   private release(): void {
-    if (!this.closed || this.released || this.asking.size > 0) return
+    if (!this.closed || this.released || !this.brokers.idle) return
     this.released = true
     this.options.onClose(this)
   }
 
   private active(): Track[] {
     return this.tracks.filter(({ name }) => !this.paused.has(name))
+  }
+
+  /** Until when a partition may be silent, ms by the monotonic clock. */
+  private patience({ topic, partition, heardAt }: Track, until: number): number {
+    const node = this.cluster.leader(topic, partition)?.node ?? ANY_NODE
+    return Math.max(until, heardAt, this.brokers.heldUntil(node)) + DEAF_MS
+  }
+
+  /** Tells of partitions that have not been readable for a while. */
+  private complain(now: number): void {
+    for (const track of this.active()) {
+      const { name, topic, partition, trouble, ready } = track
+      if (trouble === undefined || ready !== undefined || now < trouble.tellAt) continue
+      track.trouble = toldOf(trouble, now)
+      const error = unreadable(name, this.cluster.leader(topic, partition)?.node, trouble, now)
+      track.ready = { kind: 'failed', partition: name, error }
+    }
   }
 
   /** Everything that is ready, and moves the positions behind it. */
@@ -168,7 +168,7 @@ export class KafkaReader implements Reader {
       taken.push(ready)
       answered.push(track)
       if (ready.kind === 'batches') track.position = ready.next
-      else if (ready.kind === 'failed') track.notBefore = this.cluster.clock.mono() + FAILED_MS
+      else if (ready.kind === 'failed' && track.trouble === undefined) track.notBefore = this.cluster.clock.mono() + FAILED_MS
     }
     if (answered.length > 0 && answered.length < this.tracks.length) {
       const moved = new Set(answered)
@@ -196,18 +196,28 @@ export class KafkaReader implements Reader {
       }
       track.topicId ??= topic.id
       if (track.topicId !== topic.id) {
-        this.answer(track, { kind: 'failed', partition: track.name, error: recreated(track.topic) })
+        track.strangeSince ??= now
+        if (now - track.strangeSince >= this.cluster.doubtMs(track.topic)) this.fail(track, recreated(track.topic))
+        // A broker that lags behind tells of the topic that was there before. Nothing is read until several have been asked.
+        else {
+          track.lost = true
+          track.notBefore = now + STRANGE_MS
+          look = true
+        }
         continue
       }
+      track.strangeSince = undefined
       const { node } = leader
-      const deaf = this.deaf.get(node)
-      if (this.asking.has(node) || (deaf !== undefined && deaf.until > now) || (this.gathering.get(node) ?? 0) > now) continue
+      if (!this.brokers.may(node, now)) continue
       const of = byNode.get(node)
       if (of === undefined) byNode.set(node, [{ track, leader }])
       else of.push({ track, leader })
     }
     if (look) void this.look()
-    for (const [node, of] of byNode) void this.fetch(node, of, waitMs, Math.max(1, Math.floor(this.bytes / byNode.size)))
+    for (const [node, of] of byNode) {
+      const bytes = Math.max(1, Math.floor(this.bytes / byNode.size))
+      void this.fetch(node, of, waitMs, this.brokers.bytesOf(node, bytes))
+    }
   }
 
   private async fetch(
@@ -220,21 +230,16 @@ export class KafkaReader implements Reader {
     const sentAt = cluster.clock.mono()
     const tracks = new Map(of.map(({ track }) => [track.name, track]))
     for (const track of tracks.values()) track.asked = true
-    this.asking.add(node)
-    const topics = requestFor(of, bytes)
-    const request = {
-      maxWaitMs: Math.ceil(waitMs),
-      minBytes: 1,
-      maxBytes: bytes,
-      isolationLevel: options.isolation === 'committed' ? READ_COMMITTED : READ_UNCOMMITTED,
-      topics,
-    }
+    this.brokers.asked(node)
+    const request = requestFor(of, { bytes, waitMs, isolation: options.isolation })
     try {
       const answer = await cluster.send(node, fetch, request, { purpose: options.purpose, timeoutMs: waitMs + ANSWER_MS })
-      this.deaf.delete(node)
-      if (isTrickle(answer)) this.gathering.set(node, sentAt + GATHER_MS)
+      this.brokers.answered(node, answer, sentAt)
       for (const track of tracks.values()) track.asked = false
-      if (answer.error !== E.NONE) throw new LinkLost(`Fetch was answered with ${answer.error}`, true, undefined)
+      if (answer.error !== E.NONE) {
+        const error = brokerError('answer a Fetch', answer.error)
+        throw readVerdict(answer.error) === 'refused' ? error : new LinkLost(error.message, true, undefined)
+      }
       for (const { topic, partitions } of answer.topics) {
         for (const partition of partitions) {
           const track = tracks.get(partitionName(topic, partition.partition))
@@ -244,26 +249,43 @@ export class KafkaReader implements Reader {
     } catch (error) {
       for (const track of tracks.values()) track.asked = false
       if (error instanceof LinkLost) {
-        const failures = (this.deaf.get(node)?.failures ?? 0) + 1
-        this.deaf.set(node, { failures, until: cluster.clock.mono() + Math.min(1_000, 10 * 2 ** failures), error })
+        this.brokers.lost(node, error)
         for (const track of tracks.values()) track.lost = true
       } else this.broken ??= error as Error
     } finally {
-      this.asking.delete(node)
+      this.brokers.ended(node)
       this.release()
-      this.wakeUp()
+      this.waits.wake()
     }
   }
 
   private take1(track: Track, answer: FetchPartition, sentAt: number): void {
-    const { error } = answer
-    if (error === E.NONE && answer.divergingEpoch === undefined) {
+    const { error, divergingEpoch } = answer
+    track.heardAt = this.cluster.clock.mono()
+    if (error === E.NONE && divergingEpoch === undefined) {
       track.misses = 0
+      track.trouble = undefined
       this.decode(track, answer, sentAt)
-    } else if (error === E.OFFSET_OUT_OF_RANGE || error === E.NONE) void this.measure(track, answer.divergingEpoch?.endOffset)
-    else if (error === E.UNKNOWN_TOPIC_OR_PARTITION || error === E.UNKNOWN_TOPIC_ID || error === E.INCONSISTENT_TOPIC_ID || isMoved(error))
-      track.lost = true
-    else this.answer(track, { kind: 'failed', partition: track.name, error: topicError('read', 'read', track.topic, error) })
+      return
+    }
+    const verdict = error === E.NONE ? 'measure' : readVerdict(error)
+    if (verdict === 'measure') void this.measure(track, divergingEpoch?.endOffset)
+    else if (verdict === 'refused') this.fail(track, topicError('read', 'read', track.topic, error))
+    else {
+      const trouble = this.hinder(track, error)
+      if (isDamage(trouble, track.heardAt)) this.fail(track, damaged(track.name, track.position, kafkaError(error).name))
+      track.lost = verdict !== 'again'
+      // Who leads instead is asked at once; whoever is found says when it may be read.
+      if (verdict === 'moved') track.notBefore = 0
+    }
+  }
+
+  /** It cannot be read now, and is asked for again a little later. */
+  private hinder(track: Track, error: number): Trouble {
+    const now = this.cluster.clock.mono()
+    track.trouble = troubled(track.trouble, error, now)
+    track.notBefore = now + troubleMs(track.trouble)
+    return track.trouble
   }
 
   private decode(track: Track, answer: FetchPartition, sentAt: number): void {
@@ -274,17 +296,27 @@ export class KafkaReader implements Reader {
         track.quietAt = sentAt
         return
       }
-      track.lastEpoch = decoded.lastEpoch
+      let from = track.position
+      for (const { end, epoch } of decoded.leaders) {
+        this.cluster.epochs.note(track.name, from, end, epoch)
+        from = end
+        track.lastEpoch = epoch
+      }
       this.answer(track, decoded.fetched)
     } catch (error) {
       if (!(error instanceof FetchBroken)) throw error
-      this.answer(track, { kind: 'failed', partition: track.name, error: error.failure })
+      this.fail(track, error.failure)
     }
+  }
+
+  private fail(track: Track, error: TidemarkError): void {
+    track.trouble = undefined
+    this.answer(track, { kind: 'failed', partition: track.name, error })
   }
 
   private answer(track: Track, fetched: Fetched): void {
     track.ready = fetched
-    this.wakeUp()
+    this.waits.wake()
   }
 
   /** The position is outside of the log, or was when it was asked: the ends tell. */
@@ -294,16 +326,16 @@ export class KafkaReader implements Reader {
       await this.cluster.refresh([track.topic])
       const { name, position } = track
       const start = (await offsetsAt(this.cluster, [name], 'start')).get(name) as number
-      const ends = await offsetsAt(this.cluster, [name], 'high')
-      const high = cutAt ?? ends.get(name) ?? start
+      const high = cutAt ?? ((await offsetsAt(this.cluster, [name], 'high')).get(name) as number)
       if (position < start || position > high) this.answer(track, { kind: 'gap', partition: name, position, logStart: start, high })
-      else track.notBefore = this.cluster.clock.mono() + 20
+      else this.hinder(track, E.OFFSET_OUT_OF_RANGE)
     } catch {
       // It is asked for again, and fails again by itself if it must.
+      this.hinder(track, E.OFFSET_OUT_OF_RANGE)
       track.lost = true
     } finally {
       track.asked = false
-      this.wakeUp()
+      this.waits.wake()
     }
   }
 
@@ -320,10 +352,10 @@ export class KafkaReader implements Reader {
     } catch (error) {
       // No broker answers: whoever polls hears of it when it has waited long enough.
       for (const track of lost) track.notBefore = this.cluster.clock.mono() + FAILED_MS
-      this.deaf.set(-1, { failures: 1, until: 0, error })
+      this.brokers.lost(ANY_NODE, error)
     } finally {
       this.looking = false
-      this.wakeUp()
+      this.waits.wake()
     }
   }
 
@@ -339,10 +371,17 @@ export class KafkaReader implements Reader {
       if (track.misses > 1) track.notBefore = cluster.clock.mono() + Math.min(500, 5 * 2 ** track.misses)
     } else if (error !== E.NONE && error !== E.UNKNOWN_TOPIC_OR_PARTITION && !isMoved(error)) {
       track.lost = false
-      this.answer(track, { kind: 'failed', partition: track.name, error: topicError('read', 'read', track.topic, error) })
+      this.fail(track, topicError('read', 'read', track.topic, error))
     } else if (leader === undefined && this.isGone(track)) {
-      this.answer(track, { kind: 'failed', partition: track.name, error: topicUnknown(track.topic) })
-    } else track.notBefore = cluster.clock.mono() + Math.min(500, 10 * 2 ** ++track.misses)
+      this.fail(track, topicUnknown(track.topic))
+    } else {
+      // Brokers answer, so this is no silence: a partition without a leader does not keep others from being read.
+      if (leader !== undefined) {
+        track.heardAt = cluster.clock.mono()
+        this.hinder(track, E.LEADER_NOT_AVAILABLE)
+      }
+      track.notBefore = cluster.clock.mono() + Math.min(500, 10 * 2 ** ++track.misses)
+    }
   }
 
   private isGone(track: Track): boolean {
@@ -351,44 +390,8 @@ export class KafkaReader implements Reader {
     return cluster.clock.mono() - track.missingSince >= cluster.doubtMs(track.topic)
   }
 
-  private silence(track: Track): Error {
-    const leader = this.cluster.leader(track.topic, track.partition)
-    const heard = this.deaf.get(leader?.node ?? -1) ?? this.deaf.get(-1)
-    return unreachable(`reading ${track.name}`, `broker ${leader?.node ?? '?'}`, heard?.error ?? new Error('it has no leader'))
+  private silence({ name, topic, partition }: Track): Error {
+    const node = this.cluster.leader(topic, partition)?.node
+    return silent(name, node, this.brokers.why(node ?? ANY_NODE))
   }
-
-  // --- waiting -----------------------------------------------------------------------------------------------------------------
-
-  /** How long until something may be asked for again that may not be now, ms. */
-  private dueIn(now: number): number {
-    let due = Number.POSITIVE_INFINITY
-    for (const { notBefore } of this.active()) if (notBefore > now) due = Math.min(due, notBefore)
-    for (const { until } of this.deaf.values()) if (until > now) due = Math.min(due, until)
-    for (const until of this.gathering.values()) if (until > now) due = Math.min(due, until)
-    // Timers may be early by a part of a millisecond.
-    return due - now + 1
-  }
-
-  private async wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
-    const timer = new AbortController()
-    const { promise: woken, resolve } = Promise.withResolvers<void>()
-    const wake = (): void => resolve()
-    this.wakeUp = wake
-    this.cluster.closing.addEventListener('abort', wake, { once: true })
-    signal?.addEventListener('abort', wake, { once: true })
-    try {
-      await Promise.race([woken, this.cluster.clock.sleep(Math.max(1, ms), timer.signal).catch(() => {})])
-    } finally {
-      timer.abort(OVER)
-      this.cluster.closing.removeEventListener('abort', wake)
-      signal?.removeEventListener('abort', wake)
-      this.wakeUp = () => {}
-    }
-  }
-}
-
-function isTrickle({ topics }: FetchResponse): boolean {
-  let bytes = 0
-  for (const { partitions } of topics) for (const { records } of partitions) bytes += records?.length ?? 0
-  return bytes > 0 && bytes < TRICKLE_BYTES
 }

@@ -58,6 +58,8 @@ export interface Line {
    * is no answer in time.
    */
   exchange(request: Outgoing): Promise<Buffer>
+  /** The deadlines of all that is on its way are later by so much, ms. */
+  putOff(ms: number): void
   /**
    * Logs in, where that is wanted: after the first exchange, and before any other than that.
    * @throws LoginRefused when the broker said no; everything else is as it came, and passes
@@ -80,7 +82,7 @@ interface Connection {
     /** The shortest deadline that a request can have, ms; the only one of those that kafkajs sends by itself. */
     requestTimeout: number
     /** What is on its way, in the order of sending. */
-    readonly inflight: ReadonlyMap<number, unknown>
+    readonly inflight: ReadonlyMap<number, { requestTimeout: number }>
     fulfillRequest(answer: { correlationId: number; payload: Buffer; size: number }): void
     push(request: { entry: Entry; expectResponse: true; requestTimeout: number; sendRequest: () => void }): void
     destroy(): void
@@ -259,6 +261,9 @@ export const dialKafkajs: Dial = async (address, options) => {
       })
         .finally(() => asked.delete(entry.correlationId))
         .then(({ payload }) => payload),
+    putOff: (ms) => {
+      for (const waiting of connection.requestQueue.inflight.values()) waiting.requestTimeout += ms
+    },
     login: async () => {
       if (options.sasl === undefined) return
       connection.setVersions({

@@ -216,7 +216,7 @@ export class Transactions {
         generationId: identity?.generation ?? -1,
         memberId: identity?.member ?? '',
         instanceId: identity?.instance ?? null,
-        topics: committedTopics(positions),
+        topics: committedTopics(positions, cluster.epochs),
       },
       errorOf: ({ topics }) => firstError(topics),
       again: protocol === 2,

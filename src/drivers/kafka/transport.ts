@@ -6,11 +6,15 @@
  * nothing is sent again here.
  *
  * A broker works on one request of a socket at a time, so whatever waits at the broker (JoinGroup, a Fetch without data) has a lane of its own.
+ *
+ * A broker whose quota is used up says for how long it reads nothing more of a socket. Requests wait here for that long, in order, and the
+ * deadlines of those that are on their way already are put off by as much.
  */
 import { DEFAULT_LIMITS } from '../../ports/record-batch/index.ts'
 import { connectionFailure, LinkLost, unsupportedApi } from './failures.ts'
 import { requireSecrecy } from './security.ts'
 import { type BrokerAddress, type Dial, dialKafkajs, type Line, type LinkOptions } from './sockets.ts'
+import { type Throttles, throttleMsOf } from './throttle.ts'
 import { type Api, newestVersion } from './wire/api.ts'
 import { type ApiVersionsResponse, apiVersions } from './wire/api-versions.ts'
 import { APIS } from './wire/apis.ts'
@@ -44,22 +48,28 @@ class Link {
   readonly name: string
   private readonly line: Line
   private readonly options: LinkOptions
+  private readonly throttles: Throttles
   private inFlight = 0
   private idle: (() => void) | undefined
+  private readonly over = new AbortController()
+  /** The broker reads nothing before, ms by the monotonic clock. */
+  private restUntil = Number.NEGATIVE_INFINITY
   lost: Error | undefined
 
-  private constructor(name: string, line: Line, options: LinkOptions, broker: ApiVersionsResponse) {
+  private constructor(name: string, line: Line, options: LinkOptions, broker: ApiVersionsResponse, throttles: Throttles) {
     this.name = name
     this.line = line
     this.options = options
     this.broker = broker
+    this.throttles = throttles
+    this.heed('ApiVersions', broker)
     line.onClose(() => {
       this.end(new Error('the socket was closed'))
       options.onClose?.()
     })
   }
 
-  static async open(address: BrokerAddress, options: LinkOptions, dial: Dial): Promise<Link> {
+  static async open({ address, options, dial, throttles }: LaneParts & { readonly dial: Dial }): Promise<Link> {
     const name = `${address.host}:${address.port}`
     let line: Line | undefined
     let stage: 'connect' | 'greet' | 'authenticate' = 'connect'
@@ -73,7 +83,7 @@ class Link {
       requireApis(name, broker)
       stage = 'authenticate'
       await line.login()
-      const link = new Link(name, line, options, broker)
+      const link = new Link(name, line, options, broker, throttles)
       if (!link.usable) throw new Error('the socket was closed')
       return link
     } catch (error) {
@@ -118,7 +128,11 @@ class Link {
     return this.line
       .exchange({ ...about, parts })
       .then(
-        (payload) => decodeResponse(api as Api<never, Response>, version, payload),
+        (payload) => {
+          const answer = decodeResponse(api as Api<never, Response>, version, payload)
+          this.heed(api.name, answer)
+          return answer
+        },
         (error: Error) => {
           // After a deadline nobody can tell what else is stuck behind it.
           this.end(error)
@@ -129,6 +143,25 @@ class Link {
         this.inFlight--
         if (this.inFlight === 0) this.idle?.()
       })
+  }
+
+  /** For how long the broker will read nothing more, ms. */
+  get restMs(): number {
+    return this.restUntil - this.throttles.clock.mono()
+  }
+
+  /** Resolves when the broker reads again, or the link is lost. */
+  async rested(): Promise<void> {
+    while (this.usable && this.restMs > 0) await this.throttles.clock.sleep(this.restMs, this.over.signal).catch(() => {})
+  }
+
+  private heed(api: string, answer: unknown): void {
+    const ms = throttleMsOf(answer)
+    if (ms === 0) return
+    this.restUntil = Math.max(this.restUntil, this.throttles.clock.mono() + ms)
+    // What is on its way lies in the socket until the broker reads it.
+    this.line.putOff(ms)
+    this.throttles.note(this.name, api, ms)
   }
 
   /** Resolves when nothing is on its way. */
@@ -142,6 +175,7 @@ class Link {
   end(error: Error): void {
     if (this.lost !== undefined) return
     this.lost = error
+    this.over.abort(error)
     this.line.end(error)
   }
 }
@@ -179,20 +213,34 @@ interface Waiting {
   readonly fail: (error: Error) => void
 }
 
+export interface LaneParts {
+  readonly address: BrokerAddress
+  readonly options: LinkOptions
+  /** Default: by kafkajs. */
+  readonly dial?: Dial | undefined
+  readonly throttles: Throttles
+}
+
+/** A broker whose quota was used up once uses the same words again soon, ms. */
+const THROTTLED_MS = 60_000
+
 /** One socket to one broker, for as long as it is wanted. */
 export class Lane {
   readonly address: BrokerAddress
-  private readonly options: LinkOptions
-  private readonly dial: Dial
+  private readonly parts: LaneParts & { readonly dial: Dial }
   private link: Link | undefined
   private opening = false
   private waiting: Waiting[] = []
   private closed: Error | undefined
 
-  constructor(address: BrokerAddress, options: LinkOptions, dial: Dial = dialKafkajs) {
-    this.address = address
-    this.options = options
-    this.dial = dial
+  constructor({ dial, ...parts }: LaneParts) {
+    this.address = parts.address
+    this.parts = { ...parts, dial: dial ?? dialKafkajs }
+  }
+
+  /** Whether the broker made this lane wait not long ago: what is sent over it may have to wait again. */
+  get throttled(): boolean {
+    return (this.link?.restMs ?? Number.NEGATIVE_INFINITY) > -THROTTLED_MS
   }
 
   /** What the broker says of itself, once it was reached. @throws LinkLost TidemarkError BROKER_*, AUTHENTICATION_FAILED, TLS_FAILED */
@@ -207,7 +255,7 @@ export class Lane {
    */
   send<Request, Response>(api: Api<Request, Response>, request: Request, options: SendOptions): Promise<Response> {
     const { link } = this
-    if (link?.usable && !this.opening && !link.expired) return link.send(api, request, options)
+    if (link?.usable && !this.opening && !link.expired && link.restMs <= 0) return link.send(api, request, options)
     return new Promise((resolve, reject) =>
       this.whenOpen({ go: (opened) => void opened.send(api, request, options).then(resolve, reject), fail: reject }),
     )
@@ -245,10 +293,11 @@ export class Lane {
         this.link?.end(new LinkLost(`${this.link.name}: the login ran out`, false, undefined))
       }
       if (!this.link?.usable) {
-        const link = await Link.open(this.address, this.options, this.dial)
+        const link = await Link.open(this.parts)
         if (this.closed !== undefined) link.end(this.closed)
         else this.link = link
       }
+      await this.link?.rested()
     } catch (error) {
       this.opening = false
       for (const { fail } of this.waiting.splice(0)) fail(error as Error)

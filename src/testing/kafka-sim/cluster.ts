@@ -2,12 +2,13 @@
  * A simulated Kafka cluster: brokers that answer the encoded requests that our driver sends, as Kafka 4.3 does (and 3.9, under transaction
  * protocol 1), on whatever time it is given. It stands behind the unchanged driver: only sockets are replaced.
  *
- * What it leaves out: replicas (what was acknowledged is never lost), quotas, rights, retention by time, several protocols of a group.
+ * What it leaves out: replicas (what was acknowledged is never lost), rights, retention by time, several protocols of a group.
  */
 
 import type { BrokerAddress } from '../../drivers/kafka/sockets.ts'
 import { KAFKA_ERROR as E } from '../../drivers/kafka/wire/errors.ts'
 import { GROUP_COORDINATOR, TRANSACTION_COORDINATOR } from '../../drivers/kafka/wire/find-coordinator.ts'
+import type { PartitionName } from '../../ports/log.ts'
 import type { Codecs } from '../../ports/record-batch/index.ts'
 import { Group } from './group.ts'
 import { Partition } from './partition.ts'
@@ -31,6 +32,20 @@ export interface SimKafkaOptions {
   readonly unsure?: (api: string) => boolean
   /** The last epoch of a producer id. Default 32,766. */
   readonly epochMax?: number
+  /** What a broker answers to who reads a partition instead of what is in it; 0 for nothing of the kind. Default: 0. */
+  readonly ailing?: (api: 'Fetch' | 'ListOffsets', partition: PartitionName, node: number) => number
+  /** The quotas of the brokers: for how long whoever was just answered is not read from, ms. Default: for no time. */
+  readonly throttle?: (use: Use) => number
+}
+
+/** What an answer uses up of quotas. */
+export interface Use {
+  readonly api: string
+  readonly clientId: string
+  /** Of the answer. */
+  readonly bytes: number
+  /** Bytes of the request. */
+  readonly asked: number
 }
 
 export interface Topic {
@@ -59,8 +74,12 @@ export class SimKafka {
   readonly protocol: 1 | 2
   readonly transactions: Transactions
   readonly topics: Map<string, Topic> = new Map()
+  /** What a broker takes a topic for that lags behind; undefined where it does not. */
+  lagging: (node: number, topic: string) => Topic | undefined = () => undefined
   readonly groups: Map<string, Group> = new Map()
   readonly unsure: (api: string) => boolean
+  readonly ailing: NonNullable<SimKafkaOptions['ailing']>
+  readonly throttle: (use: Use) => number
   readonly #newsMs: () => number
   readonly #nodes = new Map<number, Node>()
   /** By kind and book: who coordinates, and from when on. */
@@ -73,6 +92,8 @@ export class SimKafka {
     this.codecs = codecs
     this.protocol = protocol
     this.unsure = options.unsure ?? (() => false)
+    this.ailing = options.ailing ?? (() => E.NONE)
+    this.throttle = options.throttle ?? (() => 0)
     this.#newsMs = newsMs
     for (let node = 1; node <= nodes; node++) this.#nodes.set(node, { up: true, life: 0, hearers: new Set() })
     for (const kind of [GROUP_COORDINATOR, TRANSACTION_COORDINATOR]) {
@@ -162,18 +183,29 @@ export class SimKafka {
     bytes.writeUInt32BE(0x51_0c_0d_1e, 0)
     const compacted = configs.get('cleanup.policy') === 'compact'
     const aheadMs = Number(configs.get('message.timestamp.after.max.ms') ?? AHEAD_MS_MAX)
-    const { nodeIds } = this
     const topic: Topic = {
       name,
       id: bytes.toString('base64url'),
       configs,
-      partitions: Array.from({ length: partitions }, (_, number) => {
-        const leader = this.running[number % this.running.length] as number
-        return new Partition({ topic: name, number, compacted, aheadMs, leader, nodes: nodeIds, codecs: this.codecs })
-      }),
+      partitions: Array.from({ length: partitions }, (_, number) => this.#newPartition(name, number, { compacted, aheadMs })),
     }
     this.topics.set(name, topic)
     return topic
+  }
+
+  /** A topic gets more partitions, as an administrator may do at any time. */
+  growTopic(name: string, partitions: number): void {
+    const topic = this.topics.get(name) as Topic
+    const [first] = topic.partitions as [Partition]
+    const more = Array.from({ length: partitions - topic.partitions.length }, (_, i) =>
+      this.#newPartition(name, topic.partitions.length + i, { compacted: first.compacted, aheadMs: AHEAD_MS_MAX }),
+    )
+    this.topics.set(name, { ...topic, partitions: [...topic.partitions, ...more] })
+  }
+
+  #newPartition(topic: string, number: number, of: { readonly compacted: boolean; readonly aheadMs: number }): Partition {
+    const leader = this.running[number % this.running.length] as number
+    return new Partition({ topic, number, ...of, leader, nodes: this.nodeIds, codecs: this.codecs })
   }
 
   /** Another broker leads a partition. The new one hears of it, the old one, and the others, each at its time. */

@@ -2,6 +2,9 @@
 import type { Api } from '../../drivers/kafka/wire/api.ts'
 import { decodeRequest, encodeResponse } from '../../drivers/kafka/wire/framing.ts'
 import type { SimKafka } from './cluster.ts'
+import type { Answered } from './line.ts'
+
+const FETCH = 1
 
 export interface Call {
   readonly kafka: SimKafka
@@ -11,7 +14,7 @@ export interface Call {
   readonly clientId: string
 }
 
-export type Handler = (kafka: SimKafka, node: number, frame: Buffer) => Promise<Buffer>
+export type Handler = (kafka: SimKafka, node: number, frame: Buffer) => Promise<Answered>
 
 export function serve<Request, Response>(
   api: Api<Request, Response>,
@@ -23,7 +26,12 @@ export function serve<Request, Response>(
       const { header, request } = decodeRequest(api, frame)
       const { version, correlationId, clientId } = header
       const response = await answer(request, { kafka, node, version, clientId: clientId ?? '' })
-      return encodeResponse(api, version, correlationId, response)
+      const bytes = encodeResponse(api, version, correlationId, response)
+      const throttleMs = kafka.throttle({ api: api.name, clientId: clientId ?? '', bytes: bytes.length, asked: frame.length })
+      if (throttleMs === 0) return { bytes, throttleMs }
+      // What a quota keeps back is not sent at all: a Fetch is answered with nothing.
+      const held = { ...response, throttleMs, ...(api.key === FETCH ? { topics: [] } : {}) }
+      return { bytes: encodeResponse(api, version, correlationId, held), throttleMs }
     },
   ]
 }

@@ -45,7 +45,13 @@ export interface Brokers {
   /** Called once, when a broker goes down. Returns what takes it back. */
   onDown(node: number, hear: () => void): () => void
   /** The answer to a whole request; undefined when the broker closes the socket instead. */
-  handle(node: number, frame: Buffer): Promise<Buffer | undefined>
+  handle(node: number, frame: Buffer): Promise<Answered | undefined>
+}
+
+export interface Answered {
+  readonly bytes: Buffer
+  /** The broker reads nothing more of the socket for so long, ms. */
+  readonly throttleMs: number
 }
 
 /** Deadlines of requests are never shorter, as with kafkajs, ms. */
@@ -87,6 +93,8 @@ interface Arrived {
   readonly fate: Fate
 }
 interface Waiting {
+  /** Its deadline is later by so much, ms. */
+  readonly putOff: (ms: number) => void
   readonly resolve: (payload: Buffer) => void
   readonly reject: (error: Error) => void
 }
@@ -142,9 +150,16 @@ class SimulatedLine implements Line {
     const frame = Buffer.concat(parts)
     const { program, weather } = this.#site
     return new Promise<Buffer>((resolve, reject) => {
-      const ms = Math.max(REQUEST_MS_MIN, timeoutMs)
-      const over = program.after(ms, `${apiName} has no answer`, () => reject(new Error(`Request ${apiName} timed out`)))
+      let until = program.now + Math.max(REQUEST_MS_MIN, timeoutMs)
+      const deadline = (): (() => void) =>
+        program.after(until - program.now, `${apiName} has no answer`, () => reject(new Error(`Request ${apiName} timed out`)))
+      let over = deadline()
       this.#waiting.set(correlationId, {
+        putOff: (ms) => {
+          over()
+          until += ms
+          over = deadline()
+        },
         resolve: (payload) => {
           over()
           resolve(payload)
@@ -158,6 +173,10 @@ class SimulatedLine implements Line {
       const sentAt = this.#brokers.timeline.now
       leave(this.#site, apiName, () => this.#travel({ frame, request, fate }, sentAt))
     })
+  }
+
+  putOff(ms: number): void {
+    for (const waiting of this.#waiting.values()) waiting.putOff(ms)
   }
 
   end(error: Error): void {
@@ -204,9 +223,14 @@ class SimulatedLine implements Line {
       if (next.fate === 'late') this.#site.weather.onLate?.()
       if (this.#brokers.life(this.#node) !== this.#life) break
       if (answer === undefined || next.fate === 'unanswered') this.#reset('the connection was reset')
-      else if (!this.#deaf) this.#answer(next, answer)
+      else if (!this.#deaf) this.#answer(next, answer.bytes)
+      if (answer !== undefined && answer.throttleMs > 0) await this.#rest(answer.throttleMs)
     }
     this.#serving = false
+  }
+
+  #rest(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#brokers.timeline.after(ms, 'the broker reads the socket again', resolve))
   }
 
   #answer({ request, fate }: Arrived, answer: Buffer): void {

@@ -1,6 +1,6 @@
 /**
  * A partition of a simulated cluster: its batches, what its leader remembers of producers, the transactions that are open in it, and what each
- * broker believes of it. One log stands for all replicas: what was acknowledged is never lost. What a broker answers that was deposed and has
+ * broker believes of it. One log stands for all replicas: what was acknowledged is never lost, but where a test says so (`cut`). What a broker answers that was deposed and has
  * not heard of it yet is modelled: the ends as they were then.
  */
 import { TidemarkError } from '../../base/errors.ts'
@@ -78,6 +78,8 @@ export class Partition {
   /** In the order in which they ended. */
   readonly #aborted: (AbortedRange & { readonly last: number })[] = []
   readonly #views = new Map<number, View>()
+  /** Where each leader began to write. */
+  readonly #leaders: { readonly epoch: number; readonly from: number }[] = [{ epoch: 0, from: 0 }]
   /** What lies before the start. */
   readonly #removed: Stored[] = []
 
@@ -136,6 +138,25 @@ export class Partition {
     if (view !== undefined && view.epoch === this.epoch) view.frozen = { high: this.end, stable: this.stable }
     this.leader = to
     this.epoch += 1
+    this.#leaders.push({ epoch: this.epoch, from: this.end })
+  }
+
+  /** A replica comes to lead that lacks what was written last (an unclean election): that is gone, though it was acknowledged. */
+  cut(offset: number, to: number): void {
+    this.batches = this.batches.filter(({ last }) => last < offset)
+    this.end = Math.max(this.start, (this.batches.at(-1)?.last ?? this.start - 1) + 1)
+    while (this.#leaders.length > 1 && (this.#leaders.at(-1) as { from: number }).from >= this.end) this.#leaders.pop()
+    for (const [producer, { first }] of this.#open) if (first >= this.end) this.#open.delete(producer)
+    this.move(to)
+  }
+
+  /** Where this log and that of a reader part who has last read a record of an epoch, KIP-595; undefined when they do not. */
+  divergence(position: number, epoch: number): { readonly epoch: number; readonly endOffset: number } | undefined {
+    if (epoch < 0) return undefined
+    const next = this.#leaders.find((leader) => leader.epoch > epoch)
+    const known = this.#leaders.findLast((leader) => leader.epoch <= epoch)?.epoch ?? epoch
+    const endOffset = next?.from ?? this.end
+    return known < epoch || endOffset < position ? { epoch: known, endOffset } : undefined
   }
 
   /** A broker hears who leads. */

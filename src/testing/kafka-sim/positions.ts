@@ -8,6 +8,7 @@ import type { Decision } from './partition.ts'
 
 interface Position {
   readonly offset: number
+  readonly epoch: number
   /** Of two, the one that was written later counts. */
   readonly order: number
 }
@@ -39,11 +40,11 @@ export class GroupOffsets {
   fetch(topic: string, partition: number, requireStable: boolean): OffsetFetchPartition {
     const name = partitionName(topic, partition)
     const unstable = requireStable && [...this.#pending.values()].some(({ positions }) => positions.has(name))
-    const offset = unstable ? -1 : (this.#committed.get(name)?.offset ?? -1)
+    const found = unstable ? undefined : this.#committed.get(name)
     return {
       partition,
-      committedOffset: offset,
-      committedLeaderEpoch: -1,
+      committedOffset: found?.offset ?? -1,
+      committedLeaderEpoch: found?.epoch ?? -1,
       metadata: '',
       error: unstable ? E.UNSTABLE_OFFSET_COMMIT : E.NONE,
     }
@@ -62,9 +63,9 @@ export class GroupOffsets {
 
   #ordered(topics: readonly CommittedTopic[]): [PartitionName, Position][] {
     return topics.flatMap(({ topic, partitions }) =>
-      partitions.map(({ partition, committedOffset }): [PartitionName, Position] => [
+      partitions.map(({ partition, committedOffset, committedLeaderEpoch }): [PartitionName, Position] => [
         partitionName(topic, partition),
-        { offset: committedOffset, order: this.#order++ },
+        { offset: committedOffset, epoch: committedLeaderEpoch, order: this.#order++ },
       ]),
     )
   }

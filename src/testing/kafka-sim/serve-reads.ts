@@ -9,6 +9,7 @@ import {
 } from '../../drivers/kafka/wire/fetch.ts'
 import { EARLIEST, LATEST, listOffsets } from '../../drivers/kafka/wire/list-offsets.ts'
 import { READ_COMMITTED } from '../../drivers/kafka/wire/parts.ts'
+import { partitionName } from '../../ports/log.ts'
 import type { SimKafka } from './cluster.ts'
 import { type Call, type Handler, serve } from './handler.ts'
 import type { Partition } from './partition.ts'
@@ -33,10 +34,15 @@ function look(kafka: SimKafka, node: number, request: FetchRequest): { readonly 
     topic,
     partitions: partitions.map((wanted): FetchPartition => {
       const partition = kafka.partition(topic, wanted.partition)
-      const error = fetchError(partition, node, wanted)
+      const error = kafka.ailing('Fetch', partitionName(topic, wanted.partition), node) || fetchError(partition, node, wanted)
       if (partition === undefined || error !== E.NONE) {
         full = true
         return refused(wanted.partition, error)
+      }
+      const divergingEpoch = partition.divergence(wanted.fetchOffset, wanted.lastFetchedEpoch)
+      if (divergingEpoch !== undefined) {
+        full = true
+        return { ...refused(wanted.partition, E.NONE), divergingEpoch }
       }
       const { high, stable } = partition.endsAt(node)
       const until = committed ? stable : high
@@ -116,7 +122,8 @@ export const READ_HANDLERS: readonly (readonly [key: number, handler: Handler])[
       topic,
       partitions: partitions.map(({ partition, currentLeaderEpoch, timestamp }) => {
         const found = kafka.partition(topic, partition)
-        const error = found === undefined ? E.UNKNOWN_TOPIC_OR_PARTITION : found.refusal(node, currentLeaderEpoch, false)
+        const own = found === undefined ? E.UNKNOWN_TOPIC_OR_PARTITION : found.refusal(node, currentLeaderEpoch, false)
+        const error = kafka.ailing('ListOffsets', partitionName(topic, partition), node) || own
         if (found === undefined || error !== E.NONE) return { partition, error, timestamp: -1, offset: -1, leaderEpoch: -1 }
         const { epoch } = found.seenBy(node)
         return { partition, error, leaderEpoch: epoch, ...offsetOf(found, node, timestamp, isolationLevel === READ_COMMITTED) }

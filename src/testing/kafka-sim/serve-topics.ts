@@ -61,7 +61,7 @@ export const TOPIC_HANDLERS: readonly (readonly [key: number, handler: Handler])
     clusterId: 'simulated',
     controllerId: node,
     topics: (topics?.map(({ name }) => name) ?? [...kafka.topics.keys()]).map((name) => {
-      const topic = kafka.topics.get(name ?? '')
+      const topic = kafka.lagging(node, name ?? '') ?? kafka.topics.get(name ?? '')
       return topic === undefined ? unknown(name) : described(kafka, node, topic)
     }),
   })),

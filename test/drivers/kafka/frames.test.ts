@@ -7,6 +7,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { nativeCodecs } from '../../../src/drivers/codecs/index.ts'
 import { kafka } from '../../../src/drivers/kafka/index.ts'
 import { dialKafkajs } from '../../../src/drivers/kafka/sockets.ts'
+import { Throttles } from '../../../src/drivers/kafka/throttle.ts'
 import { Lane } from '../../../src/drivers/kafka/transport.ts'
 import { apiVersions } from '../../../src/drivers/kafka/wire/api-versions.ts'
 import { APIS } from '../../../src/drivers/kafka/wire/apis.ts'
@@ -149,7 +150,7 @@ function greeting(correlationId: number): Buffer {
 }
 
 async function laneTo(address: { host: string; port: number }): Promise<Lane> {
-  const lane = new Lane(address, LINK, dialKafkajs)
+  const lane = new Lane({ address, options: LINK, dial: dialKafkajs, throttles: new Throttles(nodeClock) })
   onTestFinished(() => lane.close(new Error('the test is over')))
   return lane
 }

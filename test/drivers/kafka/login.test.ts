@@ -7,7 +7,9 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { bearerLogin } from '../../../src/drivers/kafka/oauth.ts'
 import { dialKafkajs } from '../../../src/drivers/kafka/sockets.ts'
+import { Throttles } from '../../../src/drivers/kafka/throttle.ts'
 import { Lane } from '../../../src/drivers/kafka/transport.ts'
+import { nodeClock } from '../../../src/drivers/node/index.ts'
 import { apiVersions } from '../../../src/drivers/kafka/wire/api-versions.ts'
 import { APIS } from '../../../src/drivers/kafka/wire/apis.ts'
 import { encodeResponse } from '../../../src/drivers/kafka/wire/framing.ts'
@@ -60,7 +62,12 @@ async function brokerThat(mechanism: Mechanism, step: number, manner: Manner, ro
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const { sasl } = MECHANISMS[mechanism]
-  const lane = new Lane({ host: '127.0.0.1', port }, { clientId: 't', ssl: undefined, sasl, connectMs: CONNECT_MS }, dialKafkajs)
+  const lane = new Lane({
+    address: { host: '127.0.0.1', port },
+    options: { clientId: 't', ssl: undefined, sasl, connectMs: CONNECT_MS },
+    dial: dialKafkajs,
+    throttles: new Throttles(nodeClock),
+  })
   onTestFinished(() => {
     lane.close(new Error('the test is over'))
     server.close()

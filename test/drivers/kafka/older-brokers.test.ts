@@ -30,6 +30,7 @@ const lowered =
       nextCorrelationId: () => line.nextCorrelationId(),
       login: () => line.login(),
       onClose: (listener) => line.onClose(listener),
+      putOff: (ms) => line.putOff(ms),
       end: (error) => line.end(error),
       exchange: async (request) => {
         const payload = await line.exchange(request)

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest'
 import { nativeCodecs } from '../../../src/drivers/codecs/index.ts'
 import { type KafkaOptions, kafka, type Sasl } from '../../../src/drivers/kafka/index.ts'
 import type { Dial } from '../../../src/drivers/kafka/sockets.ts'
-import { Lane } from '../../../src/drivers/kafka/transport.ts'
+import { Throttles } from '../../../src/drivers/kafka/throttle.ts'
+import { Lane, type LinkOptions } from '../../../src/drivers/kafka/transport.ts'
 import { nodeClock, nodeRandom } from '../../../src/drivers/node/index.ts'
 
 const PLAIN: Sasl = { mechanism: 'plain', username: 'u', passwordEnv: 'TIDEMARK_TEST_PASSWORD' }
@@ -46,10 +47,11 @@ test('a broker that another one names is not sent it either: no connection is ev
     return Promise.reject(new Error('nobody should come here'))
   }
   const link = { clientId: 't', ssl: undefined, sasl: { mechanism: 'plain', username: 'u', password: 'p' }, connectMs: 100 }
-  const far = new Lane({ host: 'kafka-2', port: 9092 }, link, dial)
+  const lane = (options: LinkOptions): Lane => new Lane({ address: { host: 'kafka-2', port: 9092 }, options, dial, throttles: new Throttles(nodeClock) })
+  const far = lane(link)
   await expect(far.greeting()).rejects.toMatchObject({ code: 'OPTION_INVALID', message: expect.stringContaining('on the way to kafka-2') })
   expect(dialled).toBe(0)
-  await expect(new Lane({ host: 'kafka-2', port: 9092 }, { ...link, withoutTls: true }, dial).greeting()).rejects.toMatchObject({
+  await expect(lane({ ...link, withoutTls: true }).greeting()).rejects.toMatchObject({
     name: 'LinkLost',
   })
   expect(dialled).toBe(1)
