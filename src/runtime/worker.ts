@@ -7,9 +7,9 @@
  * What fails is dropped and opened again, never patched: a commit that failed takes all its tasks with it, a task that failed takes itself.
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
-import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
+import type { Lifecycle } from '../base/lifecycle.ts'
 import { groupOf, passingWriterId, writerId, writersOf } from '../plan/naming.ts'
-import type { GroupEvent, Identity, Membership, Writer } from '../ports/log.ts'
+import type { Identity, Membership, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
 import { Bell } from './bell.ts'
 import { Claims } from './claims.ts'
@@ -17,28 +17,15 @@ import { COMMIT, type CommitProtocol, commitRun, runCommit } from './commit.ts'
 import { backoffMs, isFinal } from './failure.ts'
 import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
-import { GroupEvents } from './group-events.ts'
+import { GroupEvents, type GroupNews } from './group-events.ts'
 import { Roster } from './roster.ts'
 import { Soundings } from './soundings.ts'
 import type { Stages } from './stages.ts'
 import { Stalls } from './stalls.ts'
 import { report } from './tally.ts'
 import type { Task, TaskCommit, TaskStatus } from './task.ts'
+import { type WorkerStatus, workerLife } from './worker-life.ts'
 import type { RuntimeOptions, World } from './world.ts'
-
-/**
- *   joining -> running -> draining -> closed
- *      |          |           |
- *      +----------+-----------+----> failed
- */
-export type WorkerStatus = 'joining' | 'running' | 'draining' | 'closed' | 'failed'
-const TRANSITIONS: Transitions<WorkerStatus> = {
-  joining: ['running', 'draining', 'failed'],
-  running: ['draining', 'failed'],
-  draining: ['closed', 'failed'],
-  closed: [],
-  failed: [],
-}
 
 /** How long the loop sleeps when there is nothing to do at all, ms: input wakes it. */
 const IDLE_MS = 100
@@ -71,6 +58,8 @@ export class Worker {
   readonly #stop = new AbortController()
   /** Set by what runs beside the loop; the loop acts on it. */
   #broken: unknown
+  /** Why the group never will have it again: the worker ends with it, whatever it is. */
+  #over: unknown
   /** How often in a row everything uncommitted was dropped, without a commit in between. */
   #recoveries = 0
   #finished: Promise<void> | undefined
@@ -90,7 +79,11 @@ export class Worker {
     this.#events = new GroupEvents({
       signal: this.#stop.signal,
       onHeard: () => this.#bell.ring(),
-      onFailed: (error) => this.#break(error),
+      onTroubled: (error) => world.telemetry.event({ kind: 'warning', error }),
+      onOver: (error) => {
+        this.#over = error
+        this.#break(error)
+      },
     })
     this.#roster = new Roster({
       world,
@@ -112,9 +105,7 @@ export class Worker {
       onOwn: (error) => this.#break(error),
     })
     this.#claims = new Claims({ world, options, stages, stalls: this.#stalls, id: this.name, signal: this.#stop.signal })
-    this.life = new Lifecycle<WorkerStatus>(`worker ${this.name}`, 'joining', TRANSITIONS, (state) =>
-      world.telemetry.event({ kind: 'worker', worker: this.name, state }),
-    )
+    this.life = workerLife(this.name, (state) => world.telemetry.event({ kind: 'worker', worker: this.name, state }))
   }
 
   get tasks(): Iterable<Task> {
@@ -296,7 +287,7 @@ export class Worker {
     })
   }
 
-  async #onGroup(event: GroupEvent): Promise<void> {
+  async #onGroup(event: GroupNews): Promise<void> {
     switch (event.kind) {
       case 'revoking':
         // Commit what is finished while the old identity still counts; what is not goes to whoever gets the task.
@@ -357,7 +348,7 @@ export class Worker {
   async #recover(): Promise<void> {
     const error = this.#broken
     const { telemetry, clock } = this.#world
-    if (isFinal(error)) throw error
+    if (isFinal(error) || error === this.#over) throw error
     if (error instanceof TidemarkError) telemetry.event({ kind: 'worker', worker: this.name, state: 'recovering', error })
     await this.#keepOnly()
     // What fails again at once must keep neither this process nor the brokers busy.

@@ -13,7 +13,8 @@ import type { Cluster, Purpose } from './cluster.ts'
 import { Confirmations } from './confirmations.ts'
 import { closedError, isCoordinatorMoved, LinkLost } from './failures.ts'
 import { assignmentBytes, assignmentOf, subscriptionBytes, toMember } from './group-bytes.ts'
-import { Ended, endOf } from './group-ends.ts'
+import { Ended, endOf, isFinal } from './group-ends.ts'
+import { Troubles } from './group-troubles.ts'
 import { GROUP } from './positions.ts'
 import type { Api } from './wire/api.ts'
 import { CONSUMER_PROTOCOL_TYPE } from './wire/consumer-protocol.ts'
@@ -39,7 +40,6 @@ const BEAT_MS_MAX = 500
 const BEATS_A_SESSION = 6
 const NETWORK_MS = 5_000
 const LEAVE_MS = 2_000
-const AGAIN_MS = 1_000
 
 export class KafkaMembership implements Membership {
   private readonly options: MembershipOptions
@@ -65,6 +65,9 @@ export class KafkaMembership implements Membership {
   /** Somebody waits for the next heartbeat. */
   private urgent = false
   private interrupt: () => void = () => {}
+  private readonly troubles: Troubles
+  /** Since when the group says nothing but that it has no room. */
+  private fullSince: number | undefined
 
   constructor(options: MembershipOptions) {
     const { cluster, join } = options
@@ -80,6 +83,7 @@ export class KafkaMembership implements Membership {
     this.rebalanceMs = sessionMs
     this.beatMs = Math.min(BEAT_MS_MAX, sessionMs / BEATS_A_SESSION)
     this.confirmedAt = cluster.clock.mono()
+    this.troubles = new Troubles(cluster.clock, options.group, (error) => this.events.put({ kind: 'troubled', error }))
     void this.run()
   }
 
@@ -138,11 +142,11 @@ export class KafkaMembership implements Membership {
 
   private async run(): Promise<void> {
     const { signal } = this.stop
-    for (let failures = 0; !signal.aborted; ) {
+    const { clock, random, closing } = this.cluster
+    while (!signal.aborted) {
       try {
         const assignment = await this.enter()
         if (signal.aborted) return
-        failures = 0
         this.seated = true
         const { member, generation } = this
         const identity: Identity = { member, generation, instance: this.options.join.instance }
@@ -150,31 +154,42 @@ export class KafkaMembership implements Membership {
         await this.stay()
         await this.letGo()
       } catch (error) {
-        if (signal.aborted || this.cluster.closing.aborted) return
-        this.onEnded(error)
+        if (signal.aborted || closing.aborted) return
+        this.onFailed(error)
         if (this.over !== undefined) return
-        failures++
-        await this.cluster.clock.sleep(failures === 1 ? 0 : AGAIN_MS, signal).catch(() => {})
+        await clock.sleep(this.troubles.pauseMs(random.unit()), signal).catch(() => {})
       }
     }
   }
 
-  private onEnded(error: unknown): void {
-    if (error instanceof Ended) {
-      if (error.how === 'anew') this.member = ''
-      this.lose(error.failure)
-      if (error.how === 'for good') this.finish(error.failure)
-      else this.confirmations.refuse()
+  /** Either it is over for good, and whoever waits hears why, or it is tried again for as long as it takes. There is nothing in between. */
+  private onFailed(error: unknown): void {
+    if (error instanceof Ended) this.onEnded(error)
+    else if (isFinal(error)) {
+      const failure =
+        error instanceof TidemarkError
+          ? error
+          : new TidemarkError('MEMBER_LOST', `group "${this.options.group}": ${messageOf(error)}`, { cause: error })
+      this.lose(failure)
+      this.finish(failure)
+    } else {
+      // The group may count this member all the same, so nothing is given up before somebody says so.
+      this.troubles.note(error)
+    }
+  }
+
+  private onEnded({ failure, how }: Ended): void {
+    if (how !== 'again') this.member = ''
+    this.lose(failure)
+    const now = this.cluster.clock.mono()
+    this.fullSince = how === 'when it lasts' ? (this.fullSince ?? now) : undefined
+    const full = this.fullSince !== undefined && now - this.fullSince > this.options.join.sessionMs
+    if (how === 'for good' || full) {
+      this.finish(failure)
       return
     }
-    // No broker answers: as a member it may be alive all the same, so nothing is given up before somebody says so.
-    if (error instanceof LinkLost || (error instanceof TidemarkError && error.code === 'BROKER_UNREACHABLE')) return
-    const failure =
-      error instanceof TidemarkError
-        ? error
-        : new TidemarkError('MEMBER_LOST', `group "${this.options.group}": ${messageOf(error)}`, { cause: error })
-    this.lose(failure)
-    this.finish(failure)
+    this.confirmations.refuse()
+    this.troubles.note(failure)
   }
 
   /** Takes back what was told: it is about partitions that others may own. */
@@ -211,7 +226,9 @@ export class KafkaMembership implements Membership {
       if (answer.error !== E.NONE) throw this.end('begin a generation of', answer.error)
       this.confirmedAt = sentAt
       confirmed()
-      return assignmentOf(answer.assignment)
+      const assignment = assignmentOf(answer.assignment)
+      this.troubles.over()
+      return assignment
     }
   }
 
@@ -325,12 +342,14 @@ export class KafkaMembership implements Membership {
     try {
       const request = { groupId: group, generationId: this.generation, memberId: this.member, instanceId: join.instance ?? null }
       error = (await this.ask(heartbeat, { request, timeoutMs: Math.max(1_000, join.sessionMs / 3) })).error
-    } catch (lost) {
+    } catch (failed) {
+      if (isFinal(failed)) throw failed
       // The caller sees the age of the last one; what became of us a later one will tell.
-      if (lost instanceof LinkLost || (lost instanceof TidemarkError && lost.code === 'BROKER_UNREACHABLE')) return E.NONE
-      throw lost
+      this.troubles.note(failed)
+      return E.NONE
     }
     if (error !== E.NONE && error !== E.REBALANCE_IN_PROGRESS) throw this.end('stay in', error)
+    this.troubles.over()
     this.confirmedAt = sentAt
     confirmed()
     return error
