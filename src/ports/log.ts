@@ -124,6 +124,12 @@ export interface JoinOptions {
   readonly assign: (members: readonly GroupMember[]) => ReadonlyMap<string, Assignment>
   /** How long a silent member is waited for, ms. */
   readonly sessionMs: number
+  /**
+   * All that this member does as one is committed in transactions, with its identity, so what comes too late is refused. Then it need not let go before
+   * a rebalance: a driver may leave `revoking` out, and the member works on until another generation has begun, however long that waits for others.
+   * Default: it lets go first.
+   */
+  readonly fenced?: boolean
 }
 
 export type GroupEvent =
@@ -151,8 +157,8 @@ export interface Membership {
    */
   next(signal: AbortSignal): Promise<GroupEvent>
   /**
-   * Time since the group last confirmed this member, ms by the monotonic clock. Infinity from the moment at which membership is lost until the
-   * next `assigned` is taken, whether or not the caller has heard of the loss.
+   * Time since the group last confirmed this member, ms by the monotonic clock. Infinity from the moment at which membership is lost, or another
+   * generation begins, until the next `assigned` is taken, whether or not the caller has heard of it.
    */
   heartbeatAge(): number
   /**

@@ -11,7 +11,7 @@ import type { ProduceRequest } from '../../src/drivers/kafka/wire/produce.ts'
 export interface Tap {
   /** By the name of the API: what is sent in place of a request. */
   readonly sends?: Readonly<Record<string, (request: never) => unknown>>
-  /** By the name of the API: what is answered in place of a broker, which hears nothing then, as a value or as bytes; undefined lets the request pass. */
+  /** By the name of the API: what is answered in place of a broker, which hears nothing then, as a value, as bytes, or later; undefined lets the request pass. */
   readonly answers?: Readonly<Record<string, (request: never) => unknown>>
   /** By the name of the API: hears what was answered to which request. */
   readonly hears?: Readonly<Record<string, (answer: never, request: never) => void>>
@@ -31,7 +31,7 @@ export function tapped(dial: Dial, { sends = {}, answers = {}, hears = {} }: Tap
       const api = APIS.find(({ key }) => key === apiKey)
       if (api === undefined || (change === undefined && hear === undefined && answer === undefined)) return line.exchange(outgoing)
       const { request, header } = decodeRequest(api, Buffer.concat(parts))
-      const instead = answer?.(request as never)
+      const instead = answer === undefined ? undefined : await answer(request as never)
       if (instead instanceof Buffer) return instead
       if (instead !== undefined) return encodeResponse(api, apiVersion, correlationId, instead).subarray(ANSWER_HEADER_BYTES)
       const sent = change?.(request as never) ?? request

@@ -17,7 +17,7 @@ import { isFinal as isFinalForWorker } from '../../../src/runtime/failure.ts'
 import type { World } from '../../../src/runtime/world.ts'
 import { Item, Sum, summed } from '../../fixtures/plain.ts'
 import type { Tap } from '../../simulation/kafka-tap.ts'
-import { type Simulated, simulatedKafka } from './simulated.ts'
+import { eventually, type Simulated, simulatedKafka } from './simulated.ts'
 
 const SESSION_MS = 600
 const counting = topology('counting', (flow: Flow) => [
@@ -31,12 +31,6 @@ const open: (() => Promise<unknown>)[] = []
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close()
 })
-
-async function eventually(holds: () => boolean | Promise<boolean>, what: string, ms = 15_000): Promise<void> {
-  for (const since = performance.now(); !(await holds()); await nodeClock.sleep(10)) {
-    if (performance.now() - since > ms) throw new Error(`waited ${ms} ms for ${what}`)
-  }
-}
 
 interface Working {
   readonly app: App

@@ -3,7 +3,7 @@ import { nativeCodecs } from '../../../src/drivers/codecs/index.ts'
 import { openClient } from '../../../src/drivers/kafka/client.ts'
 import type { Dial } from '../../../src/drivers/kafka/sockets.ts'
 import { nodeClock, nodeRandom } from '../../../src/drivers/node/index.ts'
-import type { Log, LogDriver } from '../../../src/ports/log.ts'
+import type { Log } from '../../../src/ports/log.ts'
 import { DEFAULT_LIMITS } from '../../../src/ports/record-batch/index.ts'
 import { FAIR_WEATHER, realTimeline, SimKafka, served, simulatedDial } from '../../../src/testing/kafka-sim/index.ts'
 import { type Tap, tapped } from '../../simulation/kafka-tap.ts'
@@ -11,7 +11,6 @@ import { type Tap, tapped } from '../../simulation/kafka-tap.ts'
 export interface Simulated {
   readonly kafka: SimKafka
   connect(tap?: Tap): Promise<Log>
-  driver(tap?: Tap): LogDriver
 }
 
 export function simulatedKafka(protocol: 1 | 2 = 2): Simulated {
@@ -27,15 +26,11 @@ export function simulatedKafka(protocol: 1 | 2 = 2): Simulated {
       replication: -1,
       transactionMs: 3_000,
     })
-  return {
-    kafka,
-    connect,
-    driver: (tap) => ({
-      name: 'kafka',
-      open: async () => {
-        const log = await connect(tap)
-        return { log, close: () => log.close() }
-      },
-    }),
+  return { kafka, connect }
+}
+
+export async function eventually(holds: () => boolean | Promise<boolean>, what: string, ms = 15_000): Promise<void> {
+  for (const since = performance.now(); !(await holds()); await nodeClock.sleep(5)) {
+    if (performance.now() - since > ms) throw new Error(`waited ${ms} ms for ${what}`)
   }
 }
