@@ -138,7 +138,8 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
       checkpoint: { ...checkpoint, next: firstUntaken(checkpoint, logStart) },
       until,
       signal,
-      onProgress: ({ records, bytes, left }) => world.telemetry.event({ kind: 'restore', task, records, bytes, left }),
+      onProgress: ({ records, bytes, left }) =>
+        world.telemetry.event({ kind: 'restore', task, records, bytes, left, reached: until - left }),
     })
     if (restored.next > checkpoint.next) world.telemetry.count('restored', { step: stage.name }, restored.next - checkpoint.next)
     await mendSums(db, stage, restored, layoutsOf(parts.graph, stage), signal)

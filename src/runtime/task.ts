@@ -53,6 +53,8 @@ export interface TaskParts {
   readonly progress: Progress
   /** Positions as the group has them. */
   readonly committed: Positions
+  /** How far its disk is in the changelog when it is opened. Undefined for a stage that keeps nothing. */
+  readonly reached: number | undefined
 }
 
 const NOTHING_PINNED: Pinned = new Set()

@@ -24,6 +24,7 @@ import type { Stages } from './stages.ts'
 import { Stalls } from './stalls.ts'
 import { report } from './tally.ts'
 import type { Task, TaskCommit, TaskStatus } from './task.ts'
+import type { Warmth } from './warmth.ts'
 import { type WorkerStatus, workerLife } from './worker-life.ts'
 import type { RuntimeOptions, World } from './world.ts'
 
@@ -67,7 +68,7 @@ export class Worker {
   #leaves = true
   failure: TidemarkError | undefined
 
-  constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, protocol: CommitProtocol = COMMIT) {
+  constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, warmth: Warmth, protocol: CommitProtocol = COMMIT) {
     this.#world = world
     this.#options = options
     this.#stages = stages
@@ -90,6 +91,7 @@ export class Worker {
       options,
       stages,
       frontier,
+      warmth,
       owns: () => this.#identity !== undefined && !this.#rebalancing && !this.#events.waiting && this.#leased,
       // What the group has said since may be that others own them by now. It is heard first, and all that it can say opens what is missing.
       mayOpen: () => !this.#events.waiting && this.#claims.writer !== undefined && !this.#stop.signal.aborted,
@@ -272,7 +274,7 @@ export class Worker {
     this.#recoveries = 0
     for (const part of tasks) {
       report(part.counts, telemetry)
-      await this.#roster.committed(part, run.failed.get(part))
+      await this.#roster.committed(part, run.changelogEnds.get(part), run.failed.get(part))
     }
   }
 
@@ -285,7 +287,7 @@ export class Worker {
       instance: membership === 'static' ? instance : undefined,
       sessionMs,
       fenced: guarantee === 'exactly-once',
-      userData: () => encodeMember({ plan: planHash, writer: this.name, tasks: this.#roster.held }),
+      userData: () => encodeMember({ plan: planHash, writer: this.name, ...this.#roster.claims }),
       assign: (members) => assignMembers(tasks, planHash, members),
     })
   }
@@ -305,7 +307,7 @@ export class Worker {
         return
       case 'assigned': {
         this.#rebalancing = false
-        this.#roster.give(event.partitions)
+        this.#roster.give(event.partitions, event.identity)
         // Only an unbroken membership proves that nobody else ran a task in between.
         const unbroken = follows(event.identity, this.#identity)
         this.#identity = event.identity

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 import { type Flow, text, topology } from '#tidemark'
 import { TidemarkError } from '../../src/base/errors.ts'
-import type { CommitOutcome, Log } from '../../src/ports/log.ts'
+import type { CommitOutcome, GroupEvent, Log } from '../../src/ports/log.ts'
+import { decodeMember } from '../../src/runtime/assignment.ts'
 import { Item, item, Sum, summed } from '../fixtures/plain.ts'
 import { Cluster } from './cluster.ts'
 
@@ -100,5 +101,50 @@ test('a worker whose group goes on while it ends, so that its last commit is ref
   await cluster.start(taken, 'two')
   await cluster.settle()
   expect(await cluster.rows('sums')).toMatchObject({ k: { total: 1 } })
+  await cluster.close()
+})
+
+test('a worker tells the leader in which generation it had its tasks last, and how far its state of them is, also of those that others run now', async () => {
+  const cluster = await Cluster.open()
+  const shared = topology('shared', (flow: Flow) => [
+    flow
+      .stream('in', { key: text, value: Item }, { partitions: 4 })
+      .dedupe('once', { id: (value, fact) => `${fact.key}${value.n}` })
+      .project('sums', { row: Sum, identity: 'once', fold: (row, value) => summed(row, { ...value, note: '' }) }),
+  ])
+  let says = (): ReturnType<typeof decodeMember> => undefined
+  const generations: number[] = []
+  const over = (log: Log): Log => {
+    const wrapped = Object.create(log) as Log
+    wrapped.join = async (group, options) => {
+      says = () => decodeMember(options.userData())
+      const membership = await log.join(group, options)
+      const next = async (signal: AbortSignal): Promise<GroupEvent> => {
+        const event = await membership.next(signal)
+        if (event.kind === 'assigned') generations.push(event.identity.generation)
+        return event
+      }
+      return Object.assign(Object.create(membership) as typeof membership, { next })
+    }
+    return wrapped
+  }
+  await cluster.start(shared, 'one', { over })
+  await cluster.put(
+    'in',
+    Item,
+    Array.from({ length: 20 }, (_, i) => [`k${i}`, item(1)] as const),
+  )
+  await cluster.settle()
+  const before = says()
+  const [first] = generations
+  expect([...(before?.owned.values() ?? [])].map(({ generation }) => generation)).toEqual([first, first, first, first])
+  for (const { reached } of before?.owned.values() ?? []) expect(reached).toBeGreaterThan(0)
+  await cluster.start(shared, 'two')
+  await cluster.settle()
+  const { owned, kept } = says() as NonNullable<ReturnType<typeof says>>
+  expect([...owned.values()].map(({ generation }) => generation)).toEqual([generations.at(-1), generations.at(-1)])
+  // What it has of the others is as old as the generation in which they were its own.
+  expect(kept).toEqual(new Map([...(before?.owned ?? [])].filter(([task]) => !owned.has(task))))
+  expect(kept.size).toBe(2)
   await cluster.close()
 })
