@@ -136,10 +136,7 @@ function takeovers(said: readonly Said[], deaths: readonly Death[]): string[] {
     )
     return commit === undefined ? [] : [commit.at - at]
   })
-  return [
-    figure(`death to the first commit elsewhere, session ${SESSION_MS} ms`, taken),
-    ...pauseFigures(said, deaths),
-  ]
+  return [figure(`death to the first commit elsewhere, session ${SESSION_MS} ms`, taken), ...pauseFigures(said, deaths)]
 }
 
 /** How often the group told the other worker anew what is its own, while one was away. */

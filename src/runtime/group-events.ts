@@ -1,6 +1,6 @@
 /** What the group says, heard beside the loop and acted on by it, one after the other. */
 import type { TidemarkError } from '../base/errors.ts'
-import type { GroupEvent, Membership } from '../ports/log.ts'
+import type { GroupEvent, Identity, Membership } from '../ports/log.ts'
 
 export interface GroupEventsParts {
   /** Nothing is heard any more. */
@@ -52,4 +52,9 @@ export class GroupEvents {
         onHeard()
       })
   }
+}
+
+/** Whether one identity comes right after another: nobody else was given anything in between. */
+export function follows(identity: Identity, before: Identity | undefined): boolean {
+  return before?.member === identity.member && before.generation + 1 === identity.generation
 }

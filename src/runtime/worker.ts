@@ -13,11 +13,11 @@ import type { Identity, Membership, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
 import { Bell } from './bell.ts'
 import { Claims } from './claims.ts'
-import { COMMIT, type CommitProtocol, commitRun, runCommit } from './commit.ts'
+import { type CommitProtocol, commitRun, runCommit } from './commit.ts'
 import { backoffMs, isFinal } from './failure.ts'
 import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
-import { GroupEvents, type GroupNews } from './group-events.ts'
+import { follows, GroupEvents, type GroupNews } from './group-events.ts'
 import { Roster } from './roster.ts'
 import { Soundings } from './soundings.ts'
 import type { Stages } from './stages.ts'
@@ -68,7 +68,7 @@ export class Worker {
   #leaves = true
   failure: TidemarkError | undefined
 
-  constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, warmth: Warmth, protocol: CommitProtocol = COMMIT) {
+  constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, warmth: Warmth, protocol: CommitProtocol) {
     this.#world = world
     this.#options = options
     this.#stages = stages
@@ -390,8 +390,4 @@ export class Worker {
     await this.#fetcher?.close().catch(() => {})
     await this.#claims.close()
   }
-}
-
-function follows(identity: Identity, before: Identity | undefined): boolean {
-  return before?.member === identity.member && before.generation + 1 === identity.generation
 }

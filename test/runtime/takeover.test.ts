@@ -49,22 +49,25 @@ test('the end of a changelog is looked up when the positions of its task are dec
 test.each([
   ['exactly-once', true],
   ['at-least-once', false],
-] as const)('%s, a worker works on until another generation has begun: %s, for only a log that fences refuses what comes after', async (guarantee, fenced) => {
-  const cluster = await Cluster.open()
-  const said: (boolean | undefined)[] = []
-  const over = (log: Log): Log => {
-    const wrapped = Object.create(log) as Log
-    wrapped.join = (group, options) => {
-      said.push(options.fenced)
-      return log.join(group, options)
+] as const)(
+  '%s, a worker works on until another generation has begun: %s, for only a log that fences refuses what comes after',
+  async (guarantee, fenced) => {
+    const cluster = await Cluster.open()
+    const said: (boolean | undefined)[] = []
+    const over = (log: Log): Log => {
+      const wrapped = Object.create(log) as Log
+      wrapped.join = (group, options) => {
+        said.push(options.fenced)
+        return log.join(group, options)
+      }
+      return wrapped
     }
-    return wrapped
-  }
-  await cluster.start(taken, 'one', { guarantee, over })
-  await cluster.settle()
-  expect(said).toEqual([fenced])
-  await cluster.close()
-})
+    await cluster.start(taken, 'one', { guarantee, over })
+    await cluster.settle()
+    expect(said).toEqual([fenced])
+    await cluster.close()
+  },
+)
 
 test('a worker whose group goes on while it ends, so that its last commit is refused, ends in good order, and that work is done again', async () => {
   const cluster = await Cluster.open()

@@ -19,7 +19,12 @@ test('every task has one member, and loads differ by one at most, whatever membe
   fc.assert(
     fc.property(tasks, members, fc.array(fc.array(fc.nat({ max: 30 }), { maxLength: 30 }), { maxLength: 7 }), (names, who, claims) => {
       const claimed = (i: number): Map<string, Claim> =>
-        new Map((claims[i] ?? []).map((at) => [names[at] ?? `gone-${at}`, { generation: at % 3, reached: at % 2 === 0 ? at * 5_000 : undefined }]))
+        new Map(
+          (claims[i] ?? []).map((at) => [
+            names[at] ?? `gone-${at}`,
+            { generation: at % 3, reached: at % 2 === 0 ? at * 5_000 : undefined },
+          ]),
+        )
       const claimants: Claimant[] = who.map((member, i) => ({ member, owned: claimed(i), kept: claimed(i + 1) }))
       const given = assignTasks(names, claimants)
       expect([...given.values()].flat().sort()).toEqual([...names].sort())

@@ -107,23 +107,23 @@ export class Heart {
 
   /** Beats over another socket until an answer has come that keeps the member's own one busy. `onRefused` when the group has gone on meanwhile. */
   async beatUntil<Answer>(answer: Promise<Answer>, onRefused: () => void): Promise<Answer> {
-    let waiting = true
+    const waiting = { over: false }
     const come = answer.then(
       () => {},
       () => {},
     )
     void come.then(() => {
-      waiting = false
+      waiting.over = true
       this.#interrupt()
     })
     // One that is refused after the answer has come says nothing of the generation that began with it.
     const refused = (): void => {
-      if (waiting) onRefused()
+      if (!waiting.over) onRefused()
     }
-    while (waiting) {
+    while (!waiting.over) {
       await this.rest()
       // What becomes of the member, the answer says.
-      if (waiting) await Promise.race([come, this.beat(true).catch(refused)])
+      if (!waiting.over) await Promise.race([come, this.beat(true).catch(refused)])
     }
     return await answer
   }

@@ -71,7 +71,9 @@ test('a member that the log fences works on while the group waits for a dead one
     if (age === Number.POSITIVE_INFINITY) break
     oldest = Math.max(oldest, age)
     // A commit that was begun before the generation did may come too late for it.
-    await commit(old, ++commits).catch((error: unknown) => expect(a.membership.heartbeatAge(), String(error)).toBe(Number.POSITIVE_INFINITY))
+    await commit(old, ++commits).catch((error: unknown) =>
+      expect(a.membership.heartbeatAge(), String(error)).toBe(Number.POSITIVE_INFINITY),
+    )
     if (commits === 10) expect(await a.membership.confirm(new AbortController().signal)).toBe(true)
     await nodeClock.sleep(20)
   }

@@ -6,6 +6,7 @@ import { avroSerdes } from '../../../src/drivers/avro/index.ts'
 import { nativeCodecs } from '../../../src/drivers/codecs/index.ts'
 import { isFinal as isFinalForMember } from '../../../src/drivers/kafka/group-ends.ts'
 import { KAFKA_ERROR as E } from '../../../src/drivers/kafka/wire/errors.ts'
+import type { JoinGroupResponse } from '../../../src/drivers/kafka/wire/join-group.ts'
 import { memoryState } from '../../../src/drivers/memory/index.ts'
 import { nodeClock, nodeRandom } from '../../../src/drivers/node/index.ts'
 import { memorySchemas } from '../../../src/drivers/schemas/index.ts'
@@ -15,6 +16,7 @@ import type { TelemetryEvent } from '../../../src/ports/telemetry.ts'
 import { App } from '../../../src/runtime/app.ts'
 import { isFinal as isFinalForWorker } from '../../../src/runtime/failure.ts'
 import type { World } from '../../../src/runtime/world.ts'
+import { refusedJoin } from '../../../src/testing/kafka-sim/member.ts'
 import { Item, Sum, summed } from '../../fixtures/plain.ts'
 import type { Tap } from '../../simulation/kafka-tap.ts'
 import { eventually, type Simulated, simulatedKafka } from './simulated.ts'
@@ -29,7 +31,7 @@ const counting = topology('counting', (flow: Flow) => [
 
 const open: (() => Promise<unknown>)[] = []
 afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
+  for (const close of open.splice(0).toReversed()) await close()
 })
 
 interface Working {
@@ -80,7 +82,14 @@ describe('a worker whose group has no coordinator for longer than its session', 
           away && keyType === 0
             ? {
                 throttleMs: 0,
-                coordinators: keys.map((key) => ({ key, nodeId: -1, host: '', port: -1, error: E.COORDINATOR_NOT_AVAILABLE, errorMessage: '' })),
+                coordinators: keys.map((key) => ({
+                  key,
+                  nodeId: -1,
+                  host: '',
+                  port: -1,
+                  error: E.COORDINATOR_NOT_AVAILABLE,
+                  errorMessage: '',
+                })),
               }
             : undefined,
         Heartbeat: () => (away ? { throttleMs: 0, error: E.NOT_COORDINATOR } : undefined),
@@ -116,30 +125,23 @@ test('a heartbeat whose answer cannot be read is one that was not answered, and 
 }, 30_000)
 
 describe('start() rejects, and says what to do', () => {
-  const refused = (error: number): Tap => ({
-    answers: {
-      JoinGroup: ({ memberId }: { memberId: string }) => ({
-        throttleMs: 0,
-        error,
-        generationId: -1,
-        protocolType: null,
-        protocolName: null,
-        leader: '',
-        skipAssignment: false,
-        memberId,
-        members: [],
-      }),
-    },
-  })
+  const refusing =
+    (error: number) =>
+    ({ memberId }: { memberId: string }): JoinGroupResponse => refusedJoin(error, memberId)
 
   test.each([
-    ['when the group has room for no more, a session after it was asked first', E.GROUP_MAX_SIZE_REACHED, 'GROUP_REFUSED', /group\.max\.size/],
+    [
+      'when the group has room for no more, a session after it was asked first',
+      E.GROUP_MAX_SIZE_REACHED,
+      'GROUP_REFUSED',
+      /group\.max\.size/,
+    ],
     ['when the group belongs to another program', E.INCONSISTENT_GROUP_PROTOCOL, 'GROUP_REFUSED', /another name/],
     ['when it may not be a member', E.GROUP_AUTHORIZATION_FAILED, 'NOT_AUTHORIZED', /tidemark acl/],
     ['when its session is too short or too long', E.INVALID_SESSION_TIMEOUT, 'OPTION_INVALID', /group\.min\.session\.timeout\.ms/],
   ])('%s', async (_, error, code, hint) => {
     const began = performance.now()
-    const { app } = await worker(simulatedKafka(), refused(error))
+    const { app } = await worker(simulatedKafka(), { answers: { JoinGroup: refusing(error) } })
     await expect(app.running()).rejects.toMatchObject({ code, hint: expect.stringMatching(hint) })
     if (error === E.GROUP_MAX_SIZE_REACHED) expect(performance.now() - began).toBeGreaterThan(SESSION_MS)
   })
@@ -147,7 +149,7 @@ describe('start() rejects, and says what to do', () => {
   test('and a member that takes the room of one that died waits for it as long as a session lasts', async () => {
     let room = false
     const { app } = await worker(simulatedKafka(), {
-      answers: { JoinGroup: (request: never) => (room ? undefined : refused(E.GROUP_MAX_SIZE_REACHED).answers?.['JoinGroup']?.(request)) },
+      answers: { JoinGroup: (request: { memberId: string }) => (room ? undefined : refusing(E.GROUP_MAX_SIZE_REACHED)(request)) },
     })
     await nodeClock.sleep(SESSION_MS / 3)
     room = true

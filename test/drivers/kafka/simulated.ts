@@ -10,7 +10,7 @@ import { type Tap, tapped } from '../../simulation/kafka-tap.ts'
 
 export interface Simulated {
   readonly kafka: SimKafka
-  connect(tap?: Tap): Promise<Log>
+  readonly connect: (tap?: Tap) => Promise<Log>
 }
 
 export function simulatedKafka(protocol: 1 | 2 = 2): Simulated {
