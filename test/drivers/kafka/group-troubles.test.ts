@@ -127,7 +127,8 @@ test('a heartbeat whose answer cannot be read is one that was not answered, and 
 describe('start() rejects, and says what to do', () => {
   const refusing =
     (error: number) =>
-    ({ memberId }: { memberId: string }): JoinGroupResponse => refusedJoin(error, memberId)
+    ({ memberId }: { memberId: string }): JoinGroupResponse =>
+      refusedJoin(error, memberId)
 
   test.each([
     [
