@@ -1,6 +1,6 @@
 /**
- * How long it takes to go on: a worker that comes back at once, one that nobody starts again, one that is restarted in good order, and what the
- * other worker feels of it.
+ * How long it takes to go on: a worker that comes back at once, one that nobody starts again, one that is restarted in good order, each with a name
+ * and some without, and what the other worker feels of it.
  */
 import { startKafka } from '../../src/testing/broker/index.ts'
 import type { Check, CheckOptions, CheckResult } from './check.ts'
@@ -23,12 +23,15 @@ interface Death {
 }
 
 type How = 'killed, restarted' | 'killed' | 'rolled'
+/** Members that the group knows by name, or that come back as others. */
+type Named = 'static' | 'dynamic'
 
-async function recovery(how: How, { folder, records, seed, times }: CheckOptions): Promise<CheckResult> {
+async function recovery(how: How, { folder, records, seed, times }: CheckOptions, named: Named = 'static'): Promise<CheckResult> {
   const kafka = await startKafka()
   try {
     const rig = await Rig.open({ folder, brokers: kafka.brokers, records, seed, sessionMs: SESSION_MS })
     try {
+      if (named === 'dynamic') rig.onStart = () => ['--dynamic']
       for (const instance of ['0', '1']) rig.start(instance)
       let over = false
       const feeding = rig.feed(records, FEED_PER_SECOND, () => over)
@@ -120,7 +123,7 @@ function restarts(said: readonly Said[], deaths: readonly Death[]): string[] {
       'CPU time of the process up to its first commit',
       lives.map(({ commit }) => commit.cpuMs ?? 0),
     ),
-    figure("the other worker's longest time without a commit", pauses(said, deaths)),
+    ...pauseFigures(said, deaths),
   ]
 }
 
@@ -133,10 +136,7 @@ function takeovers(said: readonly Said[], deaths: readonly Death[]): string[] {
     )
     return commit === undefined ? [] : [commit.at - at]
   })
-  return [
-    figure(`death to the first commit elsewhere, session ${SESSION_MS} ms`, taken),
-    figure("the other worker's longest time without a commit", pauses(said, deaths)),
-  ]
+  return [figure(`death to the first commit elsewhere, session ${SESSION_MS} ms`, taken), ...pauseFigures(said, deaths)]
 }
 
 /** How often the group told the other worker anew what is its own, while one was away. */
@@ -149,18 +149,30 @@ function rebalancesElsewhere(said: readonly Said[], deaths: readonly Death[]): n
 
 /** Between two commits of the other worker, from the last before the death until everything ran again. */
 function pauses(said: readonly Said[], deaths: readonly Death[]): number[] {
-  return deaths.map(({ worker, at, until }) => {
-    const commits = said
-      .filter((each) => each.worker !== worker && each.kind === 'commit' && each.at <= until + AFTER_MS)
-      .map((each) => each.at)
-    const window = commits.slice(
-      Math.max(
-        0,
-        commits.findLastIndex((moment) => moment <= at),
-      ),
-    )
-    return Math.max(0, ...window.map((moment, i) => (i === 0 ? 0 : moment - (window[i - 1] ?? moment))))
-  })
+  return deaths.map(({ worker, at, until }) => longest(said, worker, at, until + AFTER_MS))
+}
+
+/** The same while nothing happened: what this machine makes of a worker that nobody disturbs. */
+function undisturbed(said: readonly Said[], deaths: readonly Death[]): number[] {
+  return deaths.map(({ worker, at }) => longest(said, worker, at - AFTER_MS, at))
+}
+
+function longest(said: readonly Said[], dead: string, from: number, to: number): number {
+  const commits = said.filter((each) => each.worker !== dead && each.kind === 'commit' && each.at <= to).map((each) => each.at)
+  const window = commits.slice(
+    Math.max(
+      0,
+      commits.findLastIndex((moment) => moment <= from),
+    ),
+  )
+  return Math.max(0, ...window.map((moment, i) => (i === 0 ? 0 : moment - (window[i - 1] ?? moment))))
+}
+
+function pauseFigures(said: readonly Said[], deaths: readonly Death[]): string[] {
+  return [
+    figure("the other worker's longest time without a commit", pauses(said, deaths)),
+    figure('the same in the second before, undisturbed', undisturbed(said, deaths)),
+  ]
 }
 
 function figure(what: string, all: readonly number[]): string {
@@ -184,6 +196,22 @@ export const RECOVERY: readonly Check[] = [
     records: 400_000,
     fixed: true,
     run: (options) => recovery('killed', options),
+  },
+  {
+    name: 'dynamic',
+    about: 'a killed worker without a name, and another starts at once: the group waits for the dead one, and the other worker works on',
+    times: 10,
+    records: 400_000,
+    fixed: true,
+    run: (options) => recovery('killed, restarted', options, 'dynamic'),
+  },
+  {
+    name: 'dynamic-takeover',
+    about: 'a killed worker without a name, and nobody comes: the other one takes over',
+    times: 6,
+    records: 400_000,
+    fixed: true,
+    run: (options) => recovery('killed', options, 'dynamic'),
   },
   {
     name: 'rolling',

@@ -51,6 +51,7 @@ export const ERROR_CODES = {
   TRANSACTION_HANGING: 'a transaction in the log is open, and nobody will ever end it',
   OFFSETS_LOST: 'the positions of a group are gone while its state is not',
   MEMBER_LOST: 'a group no longer counts this process among its members',
+  GROUP_REFUSED: 'a group does not take this process as a member',
   MEMBER_REPLACED: 'another process took over the name of a group member',
   TIMESTAMP_REFUSED: 'a log does not take a record for the time that it has',
   SEQUENCE_BROKEN: 'a batch does not follow the one that its writer appended before it',

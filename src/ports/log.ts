@@ -133,6 +133,12 @@ export interface JoinOptions {
   readonly assign: (members: readonly GroupMember[]) => ReadonlyMap<string, Assignment>
   /** How long a silent member is waited for, ms. */
   readonly sessionMs: number
+  /**
+   * All that this member does as one is committed in transactions, with its identity, so what comes too late is refused. Then it need not let go before
+   * a rebalance: a driver may leave `revoking` out, and the member works on until another generation has begun, however long that waits for others.
+   * Default: it lets go first.
+   */
+  readonly fenced?: boolean
 }
 
 export type GroupEvent =
@@ -146,22 +152,28 @@ export type GroupEvent =
   | { readonly kind: 'revoking'; readonly done: () => void }
   /**
    * Membership is gone, and others may own the partitions already: write nothing more. The member joins again by itself, unless another process
-   * took its name (MEMBER_REPLACED): then every later wait rejects with that.
+   * took its name (MEMBER_REPLACED) or it may be none: then every later wait rejects with that.
    */
   | { readonly kind: 'lost'; readonly error: TidemarkError }
+  /** The group cannot be asked, or does not let the member in for now. It is tried again all the same; told every so often while it lasts. */
+  | { readonly kind: 'troubled'; readonly error: TidemarkError }
 
 export interface Membership {
-  /** The next event; waits for it. One waiter at a time. @throws TidemarkError MEMBER_REPLACED, LOG_CLOSED */
+  /**
+   * The next event; waits for it. One waiter at a time. It rejects when it never will be a member again, and for no other reason but its signal:
+   * what passes is waited out.
+   * @throws TidemarkError MEMBER_REPLACED, GROUP_REFUSED, LOG_CLOSED, and whatever else no later try can change
+   */
   next(signal: AbortSignal): Promise<GroupEvent>
   /**
-   * Time since the group last confirmed this member, ms by the monotonic clock. Infinity from the moment at which membership is lost until the
-   * next `assigned` is taken, whether or not the caller has heard of the loss.
+   * Time since the group last confirmed this member, ms by the monotonic clock. Infinity from the moment at which membership is lost, or another
+   * generation begins, until the next `assigned` is taken, whether or not the caller has heard of it.
    */
   heartbeatAge(): number
   /**
    * Asks the group whether this member still is one, and waits for an answer that was given after this call. False when it is none any more;
    * `next` says so, too. To be asked before anything that would harm a successor: a process that slept does not know that it has one.
-   * @throws TidemarkError MEMBER_REPLACED, LOG_CLOSED; the reason of the signal
+   * @throws TidemarkError as `next`; the reason of the signal
    */
   confirm(signal: AbortSignal): Promise<boolean>
   /** Asks for a rebalance, for a change that only `userData` shows. */

@@ -4,7 +4,7 @@
  */
 import { TidemarkError } from '../base/errors.ts'
 import { groupOf } from '../plan/naming.ts'
-import type { Identity, Log } from '../ports/log.ts'
+import type { GroupEvent, Identity, Log, Membership } from '../ports/log.ts'
 
 export interface Alone {
   /** In whose name to commit: valid only as long as nobody else has come. */
@@ -35,12 +35,12 @@ export async function alone<T>(app: string, log: Log, outer: AbortSignal, work: 
   const over = new AbortController()
   const signal = AbortSignal.any([outer, over.signal])
   try {
-    const event = await membership.next(outer)
+    const event = await heard(membership, outer)
     if (event.kind === 'lost') throw event.error
     // Whom another one leads has company as well.
     if (event.kind !== 'assigned' || members !== 1) throw running(app)
     const watch = async (): Promise<void> => {
-      const next = await membership.next(over.signal)
+      const next = await heard(membership, over.signal)
       if (next.kind === 'revoking') next.done()
       over.abort(running(app))
     }
@@ -51,6 +51,14 @@ export async function alone<T>(app: string, log: Log, outer: AbortSignal, work: 
   } finally {
     over.abort()
     await membership.leave({ keep: false }).catch(() => {})
+  }
+}
+
+/** The next event that changes anything. */
+async function heard(membership: Membership, signal: AbortSignal): Promise<Exclude<GroupEvent, { kind: 'troubled' }>> {
+  for (;;) {
+    const event = await membership.next(signal)
+    if (event.kind !== 'troubled') return event
   }
 }
 

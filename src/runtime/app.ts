@@ -21,6 +21,7 @@ import { stateHash } from './sums.ts'
 import type { Task } from './task.ts'
 import type { StoreView, View } from './view.ts'
 import { viewsOf } from './views.ts'
+import { Warmth } from './warmth.ts'
 import { Worker } from './worker.ts'
 import { DEFAULT_OPTIONS, type RuntimeOptions, type World } from './world.ts'
 
@@ -49,12 +50,13 @@ export class App {
     options: RuntimeOptions,
     protocol: CommitProtocol,
     restoring: Map<string, number>,
+    warmth: Warmth,
   ) {
     this.plan = stages.plan
     this.#world = world
     this.#stages = stages
     this.#frontier = new Frontier(new Set(stages.plan.topics.filter(({ role }) => role === 'source').map(({ name }) => name)))
-    this.#worker = new Worker(world, options, stages, this.#frontier, protocol)
+    this.#worker = new Worker(world, options, stages, this.#frontier, warmth, protocol)
     this.#views = viewsOf(stages, facts, this.#frontier, {
       now: () => world.clock.now(),
       taskOf: (name) => this.#taskOf(name),
@@ -73,10 +75,11 @@ export class App {
     const settings: RuntimeOptions = { ...DEFAULT_OPTIONS, ...chosen }
     const { plan, facts } = await planAgainst(graph, world, lock)
     const restoring = new Map<string, number>()
-    const observed: World = { ...world, telemetry: watching(world.telemetry, restoring) }
+    const warmth = new Warmth()
+    const observed: World = { ...world, telemetry: watching(world.telemetry, restoring, warmth) }
     const stages = await Stages.make(plan, facts, observed, settings)
     await dropReplaced(plan, world)
-    return new App(stages, facts, observed, settings, protocol, restoring)
+    return new App(stages, facts, observed, settings, protocol, restoring, warmth)
   }
 
   #taskOf(name: string): Task | undefined {
@@ -243,12 +246,15 @@ async function dropReplaced({ app, stages }: Plan, { state }: World): Promise<vo
   }
 }
 
-/** A telemetry that also remembers how far restores are, for reads that come meanwhile. */
-function watching(telemetry: Telemetry, restoring: Map<string, number>): Telemetry {
+/** A telemetry that also remembers how far restores are, for reads that come meanwhile, and for the leader of the group. */
+function watching(telemetry: Telemetry, restoring: Map<string, number>, warmth: Warmth): Telemetry {
   return {
     count: (counter, labels, by) => telemetry.count(counter, labels, by),
     event: (event: TelemetryEvent) => {
-      if (event.kind === 'restore') restoring.set(event.task, event.records / Math.max(1, event.records + event.left))
+      if (event.kind === 'restore') {
+        restoring.set(event.task, event.records / Math.max(1, event.records + event.left))
+        warmth.reached(event.task, event.reached)
+      }
       if (event.kind === 'task') restoring.delete(event.task)
       telemetry.event(event)
     },

@@ -70,13 +70,23 @@ export class Claims {
    */
   async claim(membership: Membership, work: () => Promise<void> = () => Promise.resolve()): Promise<boolean> {
     let wanted = false
-    await this.#insist(async () => {
-      wanted = false
-      if (!(await membership.confirm(this.#parts.signal))) return
-      if (this.#writer === undefined) await this.open()
-      await work()
-      wanted = true
-    })
+    let over: unknown
+    const confirmed = (): Promise<boolean> =>
+      membership.confirm(this.#parts.signal).catch((error: unknown) => {
+        over = error
+        throw error
+      })
+    await this.#insist(
+      async () => {
+        wanted = false
+        if (!(await confirmed())) return
+        if (this.#writer === undefined) await this.open()
+        await work()
+        wanted = true
+      },
+      // A membership that cannot even be asked about is over for good, whatever the reason.
+      (error) => error === over,
+    )
     return wanted
   }
 
@@ -103,7 +113,7 @@ export class Claims {
   }
 
   /** Tries until it works, the worker is to end, or it never will work. */
-  async #insist(work: () => Promise<void>): Promise<void> {
+  async #insist(work: () => Promise<void>, isOver: (error: unknown) => boolean = () => false): Promise<void> {
     const { world, signal } = this.#parts
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
@@ -111,7 +121,7 @@ export class Claims {
         return
       } catch (error) {
         if (signal.aborted) return
-        if (isFinal(error)) throw error
+        if (isFinal(error) || isOver(error)) throw error
         await world.clock.sleep(backoffMs(attempt, world.random.unit()), signal).catch(() => {})
       }
     }

@@ -118,6 +118,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   // Which generations are live was decided anew: only another start knows them.
   'PLAN_CHANGED',
   'MEMBER_REPLACED',
+  'GROUP_REFUSED',
   'KAFKAJS_UNSUPPORTED',
   'API_UNSUPPORTED',
   'AUTHENTICATION_FAILED',

@@ -75,12 +75,15 @@ function stateOf({ app, stage, partition }: OpeningParts): StateId {
 }
 
 async function openOnce<Ready>(parts: OpeningParts, world: World, ready: (opened: Opened) => Promise<Ready>): Promise<Ready> {
+  // Before the end of the changelog is looked up: a former owner may still be ending a commit that the group took from it before it lost the task.
+  // Until that is decided positions are unstable; from then on all of it is in the changelog, and nothing of its comes after.
+  const known = await stablePositions(parts, world)
   const state = parts.stage.changelog === undefined ? undefined : await openLevel(stateOf(parts), parts, world)
   try {
     const bytes = state?.db.get(TM_KEY)
     const meta = bytes === undefined ? undefined : decodeMeta(bytes)
     if (meta !== undefined) checkInputs(meta, parts)
-    const { positions, committed, resumed } = await startingPositions(parts, world, meta)
+    const { positions, committed, resumed } = await startingPositions(parts, world, known, meta)
     world.telemetry.event({ kind: 'opened', task: taskName(parts.stage.name, parts.partition), positions, resumed })
     return await ready({ db: state?.db, checkpoint: state?.checkpoint, meta, positions, committed })
   } catch (error) {
@@ -135,7 +138,8 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
       checkpoint: { ...checkpoint, next: firstUntaken(checkpoint, logStart) },
       until,
       signal,
-      onProgress: ({ records, bytes, left }) => world.telemetry.event({ kind: 'restore', task, records, bytes, left }),
+      onProgress: ({ records, bytes, left }) =>
+        world.telemetry.event({ kind: 'restore', task, records, bytes, left, reached: until - left }),
     })
     if (restored.next > checkpoint.next) world.telemetry.count('restored', { step: stage.name }, restored.next - checkpoint.next)
     await mendSums(db, stage, restored, layoutsOf(parts.graph, stage), signal)
@@ -216,9 +220,10 @@ async function checkLineage({ last, next }: Checkpoint, changelog: PartitionName
 async function startingPositions(
   parts: OpeningParts,
   world: World,
+  known: Positions,
   meta: TaskMeta | undefined,
 ): Promise<{ positions: Positions; committed: Positions; resumed: boolean }> {
-  const committed = new Map(await stablePositions(parts, world))
+  const committed = new Map(known)
   const resumed = meta !== undefined || committed.size > 0
   const starts = await world.log.offsets(parts.inputs, 'start')
   const positions = new Map<string, number>()

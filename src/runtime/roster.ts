@@ -4,12 +4,13 @@
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
 import type { TaskPlan } from '../plan/tasks.ts'
-import { partitionName } from '../ports/log.ts'
+import { type Identity, partitionName } from '../ports/log.ts'
 import { TaskStopped } from './failure.ts'
 import type { Frontier } from './frontier.ts'
 import { Openings } from './openings.ts'
 import type { Stages } from './stages.ts'
 import type { Task, TaskCommit, TaskStatus } from './task.ts'
+import type { Claims, Warmth } from './warmth.ts'
 import type { RuntimeOptions, World } from './world.ts'
 
 /** A slice ends after this long, so that heartbeats and answers are never far behind, ms. */
@@ -20,6 +21,7 @@ export interface RosterParts {
   readonly options: RuntimeOptions
   readonly stages: Stages
   readonly frontier: Frontier
+  readonly warmth: Warmth
   /** Whether what is opened is sure to be this worker's. */
   readonly owns: () => boolean
   /** Whether anything may be opened: all that the group has said was heard, and there is a writer. */
@@ -54,6 +56,8 @@ export class Roster {
         task.life.to('running')
         this.#tasks.set(plan.name, task)
         parts.frontier.opened(plan, task)
+        const { reached } = task.parts
+        if (reached !== undefined) parts.warmth.reached(plan.name, reached)
         for (const [topic, error] of this.#barred) this.#haltReader(task, topic, error)
       },
       owns,
@@ -66,9 +70,9 @@ export class Roster {
     return this.#tasks.values()
   }
 
-  /** Names of what is open or being opened: the group leaves it where it is, if it can. */
-  get held(): string[] {
-    return [...this.#tasks.keys(), ...this.#openings.names]
+  /** What is open or being opened, which the group leaves where it is, if it can, and what else has state here. */
+  get claims(): Claims {
+    return this.#parts.warmth.claims([...this.#tasks.keys(), ...this.#openings.names])
   }
 
   /** The tasks that the group gave, and how each is: one that is not open yet, or not any more, is restoring. */
@@ -159,24 +163,26 @@ export class Roster {
     return parts
   }
 
-  /** What was sealed is committed; `failed` where its disk refused it. */
-  async committed(part: TaskCommit, failed: TidemarkError | undefined): Promise<void> {
+  /** What was sealed is committed, up to `end` of its changelog where it has one; `failed` where its disk refused it. */
+  async committed(part: TaskCommit, end: number | undefined, failed: TidemarkError | undefined): Promise<void> {
     const { task } = part
     task.release(part)
     this.#openings.noteProgress(task.name)
     this.#parts.frontier.committed(task.name, part)
+    if (failed === undefined && end !== undefined) this.#parts.warmth.reached(task.name, end)
     if (failed !== undefined) this.stop(task, failed)
     else if (task.life.state === 'running') await task.sweep().catch((error: unknown) => this.stop(task, error))
   }
 
   // --- what is given and taken -------------------------------------------------------------------------------------------------
 
-  /** What the group gave: a task is this worker's when all its inputs are. */
-  give(partitions: readonly { readonly topic: string; readonly partition: number }[]): void {
+  /** What the group gave, and in which generation: a task is this worker's when all its inputs are. */
+  give(partitions: readonly { readonly topic: string; readonly partition: number }[], identity?: Identity): void {
     const names = new Set(partitions.map(({ topic, partition }) => partitionName(topic, partition)))
     this.#mine = this.#parts.stages.tasks.filter(({ inputs, partition }) =>
       inputs.every(({ topic }) => names.has(partitionName(topic, partition))),
     )
+    if (identity !== undefined) this.#parts.warmth.given(this.#mine, identity)
   }
 
   /** What halted was read as a former owner's: others may have got past it since, and where they have not it halts again. */
@@ -250,7 +256,7 @@ export class Roster {
   }
 
   async #reopen(task: Task, damaged: boolean): Promise<void> {
-    const { world, stages, committed, onBroken } = this.#parts
+    const { world, stages, committed, onBroken, warmth } = this.#parts
     const { stage, partition } = task.parts
     await committed()
     if (this.#tasks.get(task.name) !== task) return
@@ -260,6 +266,7 @@ export class Roster {
       this.#tasks.delete(task.name)
       if (damaged) {
         world.telemetry.count('wipes', { step: stage.name, value: 'STORE_CORRUPT' })
+        warmth.forget(task.name)
         await world.state.quarantine({ app: stages.plan.app, stage: stage.name, generation: stage.generation, partition })
       }
     } catch (error) {

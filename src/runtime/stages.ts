@@ -157,7 +157,7 @@ export class Stages {
   async #ready(task: TaskPlan, opened: Opened, listener: (status: TaskStatus) => void): Promise<Task> {
     const { stage, partition } = task
     const { plan } = this
-    const { db, meta, positions, committed } = opened
+    const { db, checkpoint, meta, positions, committed } = opened
     const outbox = new Outbox(this.#world.codecs)
     const state = db === undefined ? undefined : new TaskState(db, this.#stores(stage), this.#room)
     if (state !== undefined && meta !== undefined) {
@@ -194,7 +194,8 @@ export class Stages {
     })
     const sealer = state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition)
     const schemas = new Set(meta?.schemas)
-    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed }, listener)
+    const reached = checkpoint?.next
+    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed, reached }, listener)
   }
 
   /** All ways by which facts come from their sources into an inbox. */

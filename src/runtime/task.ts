@@ -3,17 +3,16 @@
  * it for the worker's commit. It knows nothing of transactions: those are the worker's.
  */
 
-import { codeOf, TidemarkError } from '../base/errors.ts'
+import { TidemarkError } from '../base/errors.ts'
 import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
 import { TIME_MAX_MS } from '../base/time.ts'
 import { taskName } from '../plan/naming.ts'
 import type { StagePlan } from '../plan/plan.ts'
 import type { PartitionName, Positions } from '../ports/log.ts'
 import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
-import type { ValueCodec } from '../ports/serde.ts'
 import type { SourceProgress, Way } from './heard.ts'
 import type { HeldAt } from './held.ts'
-import { columnsOf, type Input } from './input.ts'
+import { columnsOf, type Input, unknownFieldsOf } from './input.ts'
 import type { Interpreter } from './interpreter.ts'
 import type { TaskMeta } from './meta.ts'
 import type { Addressed, Outbox } from './outbox.ts'
@@ -53,6 +52,8 @@ export interface TaskParts {
   readonly progress: Progress
   /** Positions as the group has them. */
   readonly committed: Positions
+  /** How far its disk is in the changelog when it is opened. Undefined for a stage that keeps nothing. */
+  readonly reached: number | undefined
 }
 
 const NOTHING_PINNED: Pinned = new Set()
@@ -387,13 +388,4 @@ function timeless(rec: Rec): TidemarkError {
   return new TidemarkError('ENVELOPE_INVALID', 'a record has a timestamp that no clock shows', {
     detail: `It is ${rec.at} ms since 1970.`,
   })
-}
-
-/** Undefined for an id that nobody knows. What else keeps a value from being read is answered by the step that reads it. */
-function unknownFieldsOf(codec: ValueCodec, payload: Buffer, at: number, end: number): number | undefined {
-  try {
-    return codec.unknownFields(payload, at, end)
-  } catch (error) {
-    return codeOf(error) === 'SCHEMA_UNKNOWN' ? undefined : 0
-  }
 }

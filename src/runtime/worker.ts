@@ -7,38 +7,26 @@
  * What fails is dropped and opened again, never patched: a commit that failed takes all its tasks with it, a task that failed takes itself.
  */
 import { codeOf, messageOf, TidemarkError } from '../base/errors.ts'
-import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
+import type { Lifecycle } from '../base/lifecycle.ts'
 import { groupOf, passingWriterId, writerId, writersOf } from '../plan/naming.ts'
-import type { GroupEvent, Identity, Membership, Writer } from '../ports/log.ts'
+import type { Identity, Membership, Writer } from '../ports/log.ts'
 import { assignMembers, encodeMember, isOfAnotherPlan, liveWriters } from './assignment.ts'
 import { Bell } from './bell.ts'
 import { Claims } from './claims.ts'
-import { COMMIT, type CommitProtocol, commitRun, runCommit } from './commit.ts'
+import { type CommitProtocol, commitRun, runCommit } from './commit.ts'
 import { backoffMs, isFinal } from './failure.ts'
 import { Fetcher } from './fetcher.ts'
 import type { Frontier } from './frontier.ts'
-import { GroupEvents } from './group-events.ts'
+import { follows, GroupEvents, type GroupNews } from './group-events.ts'
 import { Roster } from './roster.ts'
 import { Soundings } from './soundings.ts'
 import type { Stages } from './stages.ts'
 import { Stalls } from './stalls.ts'
 import { report } from './tally.ts'
 import type { Task, TaskCommit, TaskStatus } from './task.ts'
+import type { Warmth } from './warmth.ts'
+import { type WorkerStatus, workerLife } from './worker-life.ts'
 import type { RuntimeOptions, World } from './world.ts'
-
-/**
- *   joining -> running -> draining -> closed
- *      |          |           |
- *      +----------+-----------+----> failed
- */
-export type WorkerStatus = 'joining' | 'running' | 'draining' | 'closed' | 'failed'
-const TRANSITIONS: Transitions<WorkerStatus> = {
-  joining: ['running', 'draining', 'failed'],
-  running: ['draining', 'failed'],
-  draining: ['closed', 'failed'],
-  closed: [],
-  failed: [],
-}
 
 /** How long the loop sleeps when there is nothing to do at all, ms: input wakes it. */
 const IDLE_MS = 100
@@ -71,6 +59,8 @@ export class Worker {
   readonly #stop = new AbortController()
   /** Set by what runs beside the loop; the loop acts on it. */
   #broken: unknown
+  /** Why the group never will have it again: the worker ends with it, whatever it is. */
+  #over: unknown
   /** How often in a row everything uncommitted was dropped, without a commit in between. */
   #recoveries = 0
   #finished: Promise<void> | undefined
@@ -78,7 +68,7 @@ export class Worker {
   #leaves = true
   failure: TidemarkError | undefined
 
-  constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, protocol: CommitProtocol = COMMIT) {
+  constructor(world: World, options: RuntimeOptions, stages: Stages, frontier: Frontier, warmth: Warmth, protocol: CommitProtocol) {
     this.#world = world
     this.#options = options
     this.#stages = stages
@@ -90,13 +80,18 @@ export class Worker {
     this.#events = new GroupEvents({
       signal: this.#stop.signal,
       onHeard: () => this.#bell.ring(),
-      onFailed: (error) => this.#break(error),
+      onTroubled: (error) => world.telemetry.event({ kind: 'warning', error }),
+      onOver: (error) => {
+        this.#over = error
+        this.#break(error)
+      },
     })
     this.#roster = new Roster({
       world,
       options,
       stages,
       frontier,
+      warmth,
       owns: () => this.#identity !== undefined && !this.#rebalancing && !this.#events.waiting && this.#leased,
       // What the group has said since may be that others own them by now. It is heard first, and all that it can say opens what is missing.
       mayOpen: () => !this.#events.waiting && this.#claims.writer !== undefined && !this.#stop.signal.aborted,
@@ -112,9 +107,7 @@ export class Worker {
       onOwn: (error) => this.#break(error),
     })
     this.#claims = new Claims({ world, options, stages, stalls: this.#stalls, id: this.name, signal: this.#stop.signal })
-    this.life = new Lifecycle<WorkerStatus>(`worker ${this.name}`, 'joining', TRANSITIONS, (state) =>
-      world.telemetry.event({ kind: 'worker', worker: this.name, state }),
-    )
+    this.life = workerLife(this.name, (state) => world.telemetry.event({ kind: 'worker', worker: this.name, state }))
   }
 
   get tasks(): Iterable<Task> {
@@ -197,6 +190,8 @@ export class Worker {
 
   async #turn(): Promise<void> {
     this.#events.listen(this.#membership as Membership)
+    // Who was refused owns nothing. What it has is dropped before it hears what is its own now, or that would be dropped as well.
+    if (this.#broken !== undefined && this.#identity === undefined) await this.#recover()
     for (let event = this.#events.take(); event !== undefined; event = this.#events.take()) await this.#onGroup(event)
     if (this.#broken !== undefined) await this.#recover()
     this.#fetcher?.fetch(this.#roster.tasks)
@@ -279,7 +274,7 @@ export class Worker {
     this.#recoveries = 0
     for (const part of tasks) {
       report(part.counts, telemetry)
-      await this.#roster.committed(part, run.failed.get(part))
+      await this.#roster.committed(part, run.changelogEnds.get(part), run.failed.get(part))
     }
   }
 
@@ -287,16 +282,17 @@ export class Worker {
 
   #join(): Promise<Membership> {
     const { plan, planHash, tasks } = this.#stages
-    const { instance, membership, sessionMs } = this.#options
+    const { instance, membership, sessionMs, guarantee } = this.#options
     return this.#world.log.join(groupOf(plan.app), {
       instance: membership === 'static' ? instance : undefined,
       sessionMs,
-      userData: () => encodeMember({ plan: planHash, writer: this.name, tasks: this.#roster.held }),
+      fenced: guarantee === 'exactly-once',
+      userData: () => encodeMember({ plan: planHash, writer: this.name, ...this.#roster.claims }),
       assign: (members) => assignMembers(tasks, planHash, members),
     })
   }
 
-  async #onGroup(event: GroupEvent): Promise<void> {
+  async #onGroup(event: GroupNews): Promise<void> {
     switch (event.kind) {
       case 'revoking':
         // Commit what is finished while the old identity still counts; what is not goes to whoever gets the task.
@@ -311,7 +307,7 @@ export class Worker {
         return
       case 'assigned': {
         this.#rebalancing = false
-        this.#roster.give(event.partitions)
+        this.#roster.give(event.partitions, event.identity)
         // Only an unbroken membership proves that nobody else ran a task in between.
         const unbroken = follows(event.identity, this.#identity)
         this.#identity = event.identity
@@ -357,7 +353,7 @@ export class Worker {
   async #recover(): Promise<void> {
     const error = this.#broken
     const { telemetry, clock } = this.#world
-    if (isFinal(error)) throw error
+    if (isFinal(error) || error === this.#over) throw error
     if (error instanceof TidemarkError) telemetry.event({ kind: 'worker', worker: this.name, state: 'recovering', error })
     await this.#keepOnly()
     // What fails again at once must keep neither this process nor the brokers busy.
@@ -382,7 +378,9 @@ export class Worker {
     this.life.to('draining')
     await this.#settle()
     await this.#abandon()
-    if (this.#broken !== undefined) throw this.#broken
+    // The group went on without it: whoever has its tasks does again what it could not commit. Nothing is lost, and nothing failed.
+    const passedBy = ['COMMIT_REJECTED', 'MEMBER_LOST'].includes(codeOf(this.#broken) ?? '')
+    if (this.#broken !== undefined && !passedBy) throw this.#broken
   }
 
   async #abandon(): Promise<void> {
@@ -392,8 +390,4 @@ export class Worker {
     await this.#fetcher?.close().catch(() => {})
     await this.#claims.close()
   }
-}
-
-function follows(identity: Identity, before: Identity | undefined): boolean {
-  return before?.member === identity.member && before.generation + 1 === identity.generation
 }

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { compound, context, contract, schema, text, topology } from '#tidemark'
 import type { Plan, PlanFacts } from '../../src/plan/plan.ts'
 import { NOTHING_KNOWN, planOf } from '../../src/plan/planner.ts'
-import { assignTasks, tasksOf } from '../../src/plan/tasks.ts'
+import { assignTasks, type Claimant, tasksOf } from '../../src/plan/tasks.ts'
 import { shop } from '../fixtures/shop/index.ts'
 
 const Thing = schema<{ n: number }>({ type: 'record', name: 'Thing', fields: [{ name: 'n', type: 'int' }] })
@@ -189,6 +189,12 @@ describe('the planner refuses', () => {
 })
 
 describe('tasks are given to members', () => {
+  const owning = (member: string, tasks: readonly string[]): Claimant => ({
+    member,
+    owned: new Map(tasks.map((task) => [task, { generation: 1, reached: undefined }])),
+    kept: new Map(),
+  })
+
   const names = fc.uniqueArray(
     fc.integer({ min: 0, max: 99 }).map((n) => `task/${n}`),
     { maxLength: 40 },
@@ -202,7 +208,7 @@ describe('tasks are given to members', () => {
   test('each to one, loads differing by one at most, in whatever order they are named', () => {
     fc.assert(
       fc.property(names, claims, (tasks, members) => {
-        const claimants = members.map(({ member, owned }) => ({ member, owned: new Set(owned) }))
+        const claimants = members.map(({ member, owned }) => owning(member, owned))
         const given = assignTasks(tasks, claimants)
         expect([...given.values()].flat().sort()).toEqual([...tasks].sort())
         const loads = [...given.values()].map((own) => own.length)
@@ -218,12 +224,12 @@ describe('tasks are given to members', () => {
       fc.property(names, claims, (tasks, members) => {
         const first = assignTasks(
           tasks,
-          members.map(({ member }) => ({ member, owned: new Set<string>() })),
+          members.map(({ member }) => owning(member, [])),
         )
-        const owners = [...first].map(([member, own]) => ({ member, owned: new Set(own) }))
+        const owners = [...first].map(([member, own]) => owning(member, own))
         expect(assignTasks(tasks, owners)).toEqual(first)
         // One more member takes its share, and nobody else gets anything.
-        const grown = assignTasks(tasks, [...owners, { member: 'newcomer', owned: new Set<string>() }])
+        const grown = assignTasks(tasks, [...owners, owning('newcomer', [])])
         for (const { member, owned } of owners) for (const task of grown.get(member) ?? []) expect(owned.has(task)).toBe(true)
       }),
       { seed: 12 },

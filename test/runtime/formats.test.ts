@@ -11,7 +11,7 @@ import { derivedId, HEADER, originText, sequenceText, timeText } from '../../src
 import { keyCodec } from '../../src/contract/key.ts'
 import { fingerprintOf } from '../../src/operators/dedupe.ts'
 import { changelogTopic, deadTopic, decisionsTopic, groupOf, inboxTopic, rebuildGroup, taskName, writerId } from '../../src/plan/naming.ts'
-import { encodeMember } from '../../src/runtime/assignment.ts'
+import { encodeLive, encodeMember } from '../../src/runtime/assignment.ts'
 import { DEAD_HEADER } from '../../src/runtime/dead-letter.ts'
 import { envelopeBytes } from '../../src/runtime/envelope.ts'
 import { lastRecord } from '../../src/runtime/lineage.ts'
@@ -210,7 +210,11 @@ describe('a store', () => {
 })
 
 test('what members of a group tell each other', () => {
-  expect(hex(encodeMember({ plan: 'p', writer: 'w', tasks: ['s/0'] }))).toBe(h('01 0170 0177 01 03732f30'))
+  const owned = new Map([['s/0', { generation: 3, reached: 5 }]])
+  const kept = new Map([['s/1', { generation: -1, reached: undefined }]])
+  // Up to the names it is what the first version wrote and all versions read.
+  expect(hex(encodeMember({ plan: 'p', writer: 'w', owned, kept }))).toBe(h('01 0170 0177 01 03732f30 02 06 0a 01 03732f31 01 01'))
+  expect(hex(encodeLive('p', ['w']))).toBe(h('01 0170 00 01 0177'))
 })
 
 describe('the envelope', () => {

@@ -103,7 +103,7 @@ export const KAFKA_BUGS: readonly NamedBug[] = [
     bug: withTap(identityOfTheMoment),
     faults: ['answer-slow', 'worker-moves'],
     settings: { ...SLOW, transactionMs: 10_000, requestFaults: 20 },
-    seed: 105,
+    seed: 36,
   },
   {
     name: 'end-sent-again',
@@ -125,7 +125,7 @@ export const KAFKA_BUGS: readonly NamedBug[] = [
     about: 'positions are read although a transaction is about to change them',
     bug: withTap(() => ({ sends: { OffsetFetch: (request: OffsetFetchRequest) => ({ ...request, requireStable: false }) } })),
     faults: ['markers-late', 'worker-moves', 'worker-kill'],
-    seed: 18,
+    seed: 3,
   },
   {
     name: 'numbers-go-on',

@@ -5,26 +5,35 @@
 import { nativeCodecs } from '../../src/drivers/codecs/index.ts'
 import type { Dial, Line, Outgoing } from '../../src/drivers/kafka/sockets.ts'
 import { APIS } from '../../src/drivers/kafka/wire/apis.ts'
-import { decodeRequest, decodeResponse, encodeRequestParts } from '../../src/drivers/kafka/wire/framing.ts'
+import { decodeRequest, decodeResponse, encodeRequestParts, encodeResponse } from '../../src/drivers/kafka/wire/framing.ts'
 import type { ProduceRequest } from '../../src/drivers/kafka/wire/produce.ts'
 
 export interface Tap {
   /** By the name of the API: what is sent in place of a request. */
   readonly sends?: Readonly<Record<string, (request: never) => unknown>>
+  /** By the name of the API: what is answered in place of a broker, which hears nothing then, as a value, as bytes, or later; undefined lets the request pass. */
+  readonly answers?: Readonly<Record<string, (request: never) => unknown>>
   /** By the name of the API: hears what was answered to which request. */
   readonly hears?: Readonly<Record<string, (answer: never, request: never) => void>>
 }
 
-export function tapped(dial: Dial, { sends = {}, hears = {} }: Tap): Dial {
+/** Of an answer: its size and its correlation id. */
+const ANSWER_HEADER_BYTES = 8
+
+export function tapped(dial: Dial, { sends = {}, answers = {}, hears = {} }: Tap): Dial {
   return async (address, options) => {
     const line = await dial(address, options)
     const exchange = async (outgoing: Outgoing): Promise<Buffer> => {
       const { apiKey, apiName, apiVersion, correlationId, parts } = outgoing
       const change = sends[apiName]
       const hear = hears[apiName]
+      const answer = answers[apiName]
       const api = APIS.find(({ key }) => key === apiKey)
-      if (api === undefined || (change === undefined && hear === undefined)) return line.exchange(outgoing)
+      if (api === undefined || (change === undefined && hear === undefined && answer === undefined)) return line.exchange(outgoing)
       const { request, header } = decodeRequest(api, Buffer.concat(parts))
+      const instead = answer === undefined ? undefined : await answer(request as never)
+      if (instead instanceof Buffer) return instead
+      if (instead !== undefined) return encodeResponse(api, apiVersion, correlationId, instead).subarray(ANSWER_HEADER_BYTES)
       const sent = change?.(request as never) ?? request
       const answered = line.exchange({ ...outgoing, parts: encodeRequestParts(api, apiVersion, correlationId, header.clientId, sent) })
       const payload = await answered

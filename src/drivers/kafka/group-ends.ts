@@ -1,18 +1,46 @@
-/** How a membership ends, by what the group said. */
-import { TidemarkError } from '../../base/errors.ts'
-import { groupError } from './failures.ts'
+/** How a membership ends, by what the group said, and what no later try can change. */
+import { codeOf, type ErrorCode, TidemarkError } from '../../base/errors.ts'
+import { groupError, LinkLost } from './failures.ts'
 import { KAFKA_ERROR as E, kafkaError } from './wire/errors.ts'
+
+/**
+ * Whether it is tried again: `again` under the same member id, `anew` as another member, never, because it is over `for good`, or anew for a
+ * session, and never again `when it lasts`: until then dead members may take the room.
+ */
+type How = 'again' | 'anew' | 'when it lasts' | 'for good'
+
+/** All that a broker tells of a group whose record it could not write. */
+const TOO_LARGE =
+  'If it goes on, look into the log of the broker. What a group decides is one record of the topic __consumer_offsets: with very many tasks and workers it may be larger than that topic takes ("max.message.bytes").'
 
 /** Membership is over; the member joins again, but for one that was replaced or may not be one. */
 export class Ended extends Error {
   readonly failure: TidemarkError
-  readonly how: 'again' | 'anew' | 'for good'
-  /** @param how `again` under the same member id, `anew` as another member, or not `for good` */
-  constructor(failure: TidemarkError, how: 'again' | 'anew' | 'for good') {
+  readonly how: How
+  constructor(failure: TidemarkError, how: How) {
     super(failure.message)
     this.failure = failure
     this.how = how
   }
+}
+
+/** Errors that only a person can mend. All others pass, and what met one tries again. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'MEMBER_REPLACED',
+  'OPTION_INVALID',
+  'GROUP_REFUSED',
+  'NOT_AUTHORIZED',
+  'AUTHENTICATION_FAILED',
+  'TLS_FAILED',
+  'API_UNSUPPORTED',
+  'KAFKAJS_UNSUPPORTED',
+  'LOG_CLOSED',
+])
+
+/** Whether trying again is in vain: for want of a right or a setting, or because it is a defect, which has no code. */
+export function isFinal(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === undefined ? !(error instanceof LinkLost) : FINAL.has(code)
 }
 
 export interface Member {
@@ -43,13 +71,30 @@ export function endOf({ group, member, instance, sessionMs }: Member, doing: str
         'for good',
       )
     case E.GROUP_AUTHORIZATION_FAILED:
-    case E.INCONSISTENT_GROUP_PROTOCOL:
       return new Ended(groupError(doing, group, error), 'for good')
+    case E.INCONSISTENT_GROUP_PROTOCOL:
+      return new Ended(
+        new TidemarkError('GROUP_REFUSED', `group "${group}" belongs to another kind of program`, {
+          detail: 'Its members share out their work by a protocol that is not that of tidemark.',
+          hint: 'Stop what else uses a group of this name, or give the application another name.',
+        }),
+        'for good',
+      )
+    case E.GROUP_MAX_SIZE_REACHED:
+      return new Ended(
+        new TidemarkError('GROUP_REFUSED', `group "${group}" has as many members as it may have`, {
+          detail: 'A member that died counts until its session is over; longer than that was waited.',
+          hint: 'Stop a worker, or raise "group.max.size" of the brokers.',
+        }),
+        'when it lasts',
+      )
     default: {
       const lost = new TidemarkError('MEMBER_LOST', `group "${group}" has given up a member`, {
-        detail: `Member ${member || '(new)'}: the broker answered ${kafkaError(error).name}.`,
+        detail: `Member ${member || '(new)'}: the broker answered ${kafkaError(error).name} when it was to ${doing} the group.`,
+        hint: error === E.UNKNOWN_SERVER_ERROR ? TOO_LARGE : undefined,
       })
-      return new Ended(lost, error === E.ILLEGAL_GENERATION ? 'again' : 'anew')
+      // As another member it would leave the one that it was behind.
+      return new Ended(lost, error === E.ILLEGAL_GENERATION || error === E.UNKNOWN_SERVER_ERROR ? 'again' : 'anew')
     }
   }
 }

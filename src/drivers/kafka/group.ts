@@ -2,18 +2,20 @@
  * A member of a group, by the classic protocol: JoinGroup 9, SyncGroup 5, Heartbeat 4, LeaveGroup 5, over a socket of its own, because a broker
  * answers JoinGroup only when all members have come.
  *
- * Heartbeats are sent by a timer of the clock, whatever the caller does: a caller that works in slices and gives up its turn between them is
- * never further behind than one slice. Partitions are let go before JoinGroup is sent, so the old identity counts until the caller says that
- * it needs it no more. Static members (those with an instance name) come back without anybody else noticing.
+ * A rebalance waits for all members, for a dead one as long as its session. Until JoinGroup is answered the old generation counts, so a member
+ * that is `fenced` joins at once and works on under it meanwhile, with heartbeats over another socket: what it commits too late is refused. A member
+ * that is not lets its partitions go before JoinGroup is sent, because the others may have them before it hears that it lost them. Static members
+ * (those with an instance name) come back without anybody else noticing.
  */
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import { Mailbox } from '../../base/mailbox.ts'
 import type { Assignment, GroupEvent, Identity, JoinOptions, Membership, TopicPartition } from '../../ports/log.ts'
 import type { Cluster } from './cluster.ts'
-import { Confirmations } from './confirmations.ts'
 import { closedError, isCoordinatorMoved, LinkLost } from './failures.ts'
 import { assignmentBytes, assignmentOf, subscriptionBytes, toMember } from './group-bytes.ts'
-import { Ended, endOf } from './group-ends.ts'
+import { Ended, endOf, isFinal } from './group-ends.ts'
+import { Heart } from './group-heart.ts'
+import { Troubles } from './group-troubles.ts'
 import type { Purpose } from './lanes.ts'
 import { GROUP } from './positions.ts'
 import type { Api } from './wire/api.ts'
@@ -34,38 +36,32 @@ export interface MembershipOptions {
 }
 
 const PROTOCOL = 'tidemark'
-/** The longest time between two heartbeats, ms; a rebalance is noticed by them. */
-const BEAT_MS_MAX = 500
-/** Heartbeats in the time after which the group gives a silent member up. */
-const BEATS_A_SESSION = 6
 const NETWORK_MS = 5_000
 const LEAVE_MS = 2_000
-const AGAIN_MS = 1_000
 
 export class KafkaMembership implements Membership {
   private readonly options: MembershipOptions
   private readonly cluster: Cluster
   private readonly stop = new AbortController()
   private readonly rebalanceMs: number
-  private readonly beatMs: number
   private readonly events = new Mailbox<GroupEvent>('a membership', ({ kind }) => {
-    if (kind === 'assigned') this.lost = false
+    if (kind === 'assigned') this.void = false
   })
-  private readonly confirmations = new Confirmations()
+  private readonly heart: Heart
   private member = ''
   private generation = -1
   /** An assignment was told and not taken back. */
   private seated = false
-  private lost = false
+  /** What the caller knows of its part does not count any more: membership was lost, or another generation has begun. */
+  private void = false
   private left = false
   /** Why it will never be a member again. */
   private over: TidemarkError | undefined
-  private confirmedAt: number
   private nonce = 0
   private rejoining = false
-  /** Somebody waits for the next heartbeat. */
-  private urgent = false
-  private interrupt: () => void = () => {}
+  private readonly troubles: Troubles
+  /** Since when the group says nothing but that it has no room. */
+  private fullSince: number | undefined
 
   constructor(options: MembershipOptions) {
     const { cluster, join } = options
@@ -79,8 +75,15 @@ export class KafkaMembership implements Membership {
     this.options = options
     this.cluster = cluster
     this.rebalanceMs = sessionMs
-    this.beatMs = Math.min(BEAT_MS_MAX, sessionMs / BEATS_A_SESSION)
-    this.confirmedAt = cluster.clock.mono()
+    this.troubles = new Troubles(cluster.clock, options.group, (error) => this.events.put({ kind: 'troubled', error }))
+    this.heart = new Heart({
+      clock: cluster.clock,
+      sessionMs,
+      troubles: this.troubles,
+      signal: this.stop.signal,
+      send: (beside) => this.heartbeat(beside),
+      end: (error) => this.end('stay in', error),
+    })
     void this.run()
   }
 
@@ -89,22 +92,21 @@ export class KafkaMembership implements Membership {
   }
 
   heartbeatAge(): number {
-    return this.lost ? Number.POSITIVE_INFINITY : this.cluster.clock.mono() - this.confirmedAt
+    return this.void ? Number.POSITIVE_INFINITY : this.heart.age
   }
 
   confirm(signal: AbortSignal): Promise<boolean> {
-    const answer = this.confirmations.ask(signal)
+    const answer = this.heart.confirmations.ask(signal)
     // The loss was told, and is what `next` says.
-    if (!this.seated && this.over === undefined && !this.left) this.confirmations.refuse()
-    this.urgent = true
-    this.interrupt()
+    if (!this.seated && this.over === undefined && !this.left) this.heart.confirmations.refuse()
+    this.heart.hurry()
     return answer
   }
 
   rejoin(): void {
     if (!this.seated || this.left) return
     this.rejoining = true
-    this.interrupt()
+    this.heart.interrupt()
   }
 
   async leave(options: { keep: boolean }): Promise<void> {
@@ -113,7 +115,7 @@ export class KafkaMembership implements Membership {
     this.stop.abort(closedError('the membership'))
     this.events.clear()
     this.events.end(closedError('the membership'))
-    this.confirmations.end(closedError('the membership'))
+    this.heart.confirmations.end(closedError('the membership'))
     const { group, join, purpose, onEnd } = this.options
     const { member, cluster } = this
     if (member !== '' && !options.keep && this.over === undefined && !cluster.closing.aborted) {
@@ -139,43 +141,54 @@ export class KafkaMembership implements Membership {
 
   private async run(): Promise<void> {
     const { signal } = this.stop
-    for (let failures = 0; !signal.aborted; ) {
+    const { clock, random, closing } = this.cluster
+    while (!signal.aborted) {
       try {
         const assignment = await this.enter()
         if (signal.aborted) return
-        failures = 0
         this.seated = true
         const { member, generation } = this
         const identity: Identity = { member, generation, instance: this.options.join.instance }
         this.events.put({ kind: 'assigned', identity, ...assignment })
         await this.stay()
-        await this.letGo()
+        if (this.options.join.fenced !== true) await this.letGo()
       } catch (error) {
-        if (signal.aborted || this.cluster.closing.aborted) return
-        this.onEnded(error)
+        if (signal.aborted || closing.aborted) return
+        this.onFailed(error)
         if (this.over !== undefined) return
-        failures++
-        await this.cluster.clock.sleep(failures === 1 ? 0 : AGAIN_MS, signal).catch(() => {})
+        await clock.sleep(this.troubles.pauseMs(random.unit()), signal).catch(() => {})
       }
     }
   }
 
-  private onEnded(error: unknown): void {
-    if (error instanceof Ended) {
-      if (error.how === 'anew') this.member = ''
-      this.lose(error.failure)
-      if (error.how === 'for good') this.finish(error.failure)
-      else this.confirmations.refuse()
+  /** Either it is over for good, and whoever waits hears why, or it is tried again for as long as it takes. There is nothing in between. */
+  private onFailed(error: unknown): void {
+    if (error instanceof Ended) this.onEnded(error)
+    else if (isFinal(error)) {
+      const failure =
+        error instanceof TidemarkError
+          ? error
+          : new TidemarkError('MEMBER_LOST', `group "${this.options.group}": ${messageOf(error)}`, { cause: error })
+      this.lose(failure)
+      this.finish(failure)
+    } else {
+      // The group may count this member all the same, so nothing is given up before somebody says so.
+      this.troubles.note(error)
+    }
+  }
+
+  private onEnded({ failure, how }: Ended): void {
+    if (how !== 'again') this.member = ''
+    this.lose(failure)
+    const now = this.cluster.clock.mono()
+    this.fullSince = how === 'when it lasts' ? (this.fullSince ?? now) : undefined
+    const full = this.fullSince !== undefined && now - this.fullSince > this.options.join.sessionMs
+    if (how === 'for good' || full) {
+      this.finish(failure)
       return
     }
-    // No broker answers: as a member it may be alive all the same, so nothing is given up before somebody says so.
-    if (error instanceof LinkLost || (error instanceof TidemarkError && error.code === 'BROKER_UNREACHABLE')) return
-    const failure =
-      error instanceof TidemarkError
-        ? error
-        : new TidemarkError('MEMBER_LOST', `group "${this.options.group}": ${messageOf(error)}`, { cause: error })
-    this.lose(failure)
-    this.finish(failure)
+    this.heart.confirmations.refuse()
+    this.troubles.note(failure)
   }
 
   /** Takes back what was told: it is about partitions that others may own. */
@@ -183,7 +196,7 @@ export class KafkaMembership implements Membership {
     if (!this.seated) return
     this.seated = false
     this.events.clear()
-    this.lost = true
+    this.void = true
     this.events.put({ kind: 'lost', error })
   }
 
@@ -191,7 +204,7 @@ export class KafkaMembership implements Membership {
     this.over = error
     this.seated = false
     this.events.end(error)
-    this.confirmations.end(error)
+    this.heart.confirmations.end(error)
   }
 
   // --- joining -----------------------------------------------------------------------------------------------------------------
@@ -205,14 +218,14 @@ export class KafkaMembership implements Membership {
         if (attempt > 0) await this.cluster.pause(attempt)
         continue
       }
-      const sentAt = this.cluster.clock.mono()
-      const confirmed = this.confirmations.asking()
+      const alive = this.heart.asking()
       const answer = await this.sync(joined, await this.plan(joined))
       if (answer.error === E.REBALANCE_IN_PROGRESS) continue
       if (answer.error !== E.NONE) throw this.end('begin a generation of', answer.error)
-      this.confirmedAt = sentAt
-      confirmed()
-      return assignmentOf(answer.assignment)
+      alive()
+      const assignment = assignmentOf(answer.assignment)
+      this.troubles.over()
+      return assignment
     }
   }
 
@@ -221,7 +234,7 @@ export class KafkaMembership implements Membership {
     const { group, join } = this.options
     this.rejoining = false
     const metadata = subscriptionBytes(this.nonce, join.userData())
-    const answer = await this.ask(joinGroup, {
+    const joining = this.ask(joinGroup, {
       request: {
         groupId: group,
         sessionTimeoutMs: join.sessionMs,
@@ -234,8 +247,13 @@ export class KafkaMembership implements Membership {
       },
       timeoutMs: this.rebalanceMs + join.sessionMs + NETWORK_MS,
     })
+    const passed = (): void => {
+      this.void = true
+    }
+    const answer = await (this.seated ? this.heart.beatUntil(joining, passed) : joining)
     switch (answer.error) {
       case E.NONE:
+        passed()
         this.member = answer.memberId
         this.generation = answer.generationId
         return answer
@@ -293,8 +311,8 @@ export class KafkaMembership implements Membership {
   /** Heartbeats, until partitions are to move. */
   private async stay(): Promise<void> {
     while (!this.rejoining) {
-      await this.sleep()
-      if (!this.rejoining && (await this.beat()) === E.REBALANCE_IN_PROGRESS) return
+      await this.heart.rest()
+      if (!this.rejoining && (await this.heart.beat()) === E.REBALANCE_IN_PROGRESS) return
     }
     // Without a difference the brokers would see no reason for a rebalance.
     this.nonce++
@@ -307,65 +325,34 @@ export class KafkaMembership implements Membership {
       kind: 'revoking',
       done: () => {
         revoking.done = true
-        this.interrupt()
+        this.heart.interrupt()
       },
     })
     while (!revoking.done) {
-      await this.sleep()
-      if (!revoking.done) await this.beat()
+      await this.heart.rest()
+      if (!revoking.done) await this.heart.beat()
     }
   }
 
-  /** One heartbeat. @throws Ended when the group does not count us any more */
-  private async beat(): Promise<number> {
-    const { group, join } = this.options
-    const sentAt = this.cluster.clock.mono()
-    const confirmed = this.confirmations.asking()
-    this.urgent = false
-    let error: number
-    try {
-      const request = { groupId: group, generationId: this.generation, memberId: this.member, instanceId: join.instance ?? null }
-      error = (await this.ask(heartbeat, { request, timeoutMs: Math.max(1_000, join.sessionMs / 3) })).error
-    } catch (lost) {
-      // The caller sees the age of the last one; what became of us a later one will tell.
-      if (lost instanceof LinkLost || (lost instanceof TidemarkError && lost.code === 'BROKER_UNREACHABLE')) return E.NONE
-      throw lost
-    }
-    if (error !== E.NONE && error !== E.REBALANCE_IN_PROGRESS) throw this.end('stay in', error)
-    this.confirmedAt = sentAt
-    confirmed()
-    return error
-  }
-
-  /** Until the next heartbeat is due, or something is to be done before. */
-  private async sleep(): Promise<void> {
-    this.stop.signal.throwIfAborted()
-    if (this.urgent) return
-    const early = new AbortController()
-    this.interrupt = () => early.abort()
-    const stopped = (): void => early.abort()
-    this.stop.signal.addEventListener('abort', stopped, { once: true })
-    try {
-      await this.cluster.clock.sleep(this.beatMs, early.signal).catch(() => {})
-    } finally {
-      this.stop.signal.removeEventListener('abort', stopped)
-      this.interrupt = () => {}
-    }
-    this.stop.signal.throwIfAborted()
+  private async heartbeat(beside: boolean): Promise<number> {
+    const { group, join, purpose } = this.options
+    const request = { groupId: group, generationId: this.generation, memberId: this.member, instanceId: join.instance ?? null }
+    const timeoutMs = Math.max(1_000, join.sessionMs / 3)
+    return (await this.ask(heartbeat, { request, timeoutMs, purpose: beside ? `${purpose} beside` : purpose })).error
   }
 
   /** @throws LinkLost also when no coordinator is ready: that says nothing about this member */
   private async ask<Request, Response extends { readonly error: number }>(
     api: Api<Request, Response>,
-    call: { readonly request: Request; readonly timeoutMs: number },
+    call: { readonly request: Request; readonly timeoutMs: number; readonly purpose?: Purpose },
   ): Promise<Response> {
-    const { group, purpose, join } = this.options
+    const { group, join } = this.options
     const answer = await this.cluster.askCoordinator(GROUP, group, {
       api,
       request: call.request,
       errorOf: ({ error }) => error,
       again: true,
-      purpose,
+      purpose: call.purpose ?? this.options.purpose,
       patienceMs: join.sessionMs / 2,
       timeoutMs: call.timeoutMs,
     })

@@ -16,12 +16,27 @@ import type { CommittedTopic, TopicResults } from './wire/parts.ts'
 
 export const GROUP: CoordinatorKind = { keyType: GROUP_COORDINATOR, error: (group, error) => groupError('find', group, error) }
 
-/** @throws TidemarkError NOT_AUTHORIZED, TOPIC_UNKNOWN, BROKER_UNREACHABLE, BROKER_ERROR */
+/**
+ * That there is no position is asked twice. The coordinator of brokers up to 3.9 looks first whether it is one and then at what it remembers: one
+ * that is deposed in between has forgotten all, and says "none" where there are positions. The second question finds it deposed.
+ * @throws TidemarkError NOT_AUTHORIZED, TOPIC_UNKNOWN, BROKER_UNREACHABLE, BROKER_ERROR
+ */
 export async function committedPositions(
   cluster: Cluster,
   group: string,
   partitions: readonly PartitionName[],
 ): Promise<Positions | 'unstable'> {
+  const said = await positionsSaid(cluster, group, partitions)
+  if (said === 'unstable') return said
+  const without = await positionsSaid(
+    cluster,
+    group,
+    partitions.filter((name) => !said.has(name)),
+  )
+  return without === 'unstable' ? without : new Map([...said, ...without])
+}
+
+async function positionsSaid(cluster: Cluster, group: string, partitions: readonly PartitionName[]): Promise<Positions | 'unstable'> {
   if (partitions.length === 0) return new Map()
   const byTopic = Map.groupBy(partitions.map(topicPartition), ({ topic }) => topic)
   const topics = [...byTopic].map(([topic, of]) => ({ topic, partitions: of.map(({ partition }) => partition) }))
