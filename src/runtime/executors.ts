@@ -135,13 +135,16 @@ export class KeyedExecutor implements Taker {
   readonly writes: boolean
   readonly node: KeyedNode
   readonly #run: KeyedNode['run']
+  /** Whether it does anything without a record: then it says which one it met last. */
+  readonly #wakes: boolean
   readonly store: StoreState
   readonly #state: TaskState
   readonly #scope: NodeScope
   readonly #out: Outlet
   readonly #tally: Tally
   readonly #failures: Failures
-  readonly #place: { topic: string; partition: number }
+  /** Where the record lies that this step met last. */
+  readonly #place: { topic: string; partition: number; offset: number }
   readonly #flavour: Flavour
   readonly #pages: PageWish[]
   readonly #timer = new Rec()
@@ -161,6 +164,7 @@ export class KeyedExecutor implements Taker {
   ) {
     this.node = node
     this.#run = node.run
+    this.#wakes = node.wake !== undefined || node.page !== undefined
     this.writes = node.keeps || failures.parks || (node.passes && out.writes)
     this.store = scope.store
     this.#state = state
@@ -168,13 +172,14 @@ export class KeyedExecutor implements Taker {
     this.#out = out
     this.#tally = tally
     this.#failures = failures
-    this.#place = place
+    this.#place = { ...place, offset: -1 }
     this.#flavour = flavour
     this.#pages = pages
   }
 
   take(rec: Rec, input: number): void {
     const failures = this.#failures
+    if (this.#wakes) this.#meet(rec)
     // Time moves first, also by what will be held: a timer that goes off may be what parks this very key.
     this.#advance(rec)
     if (failures.holds(rec)) return
@@ -196,6 +201,13 @@ export class KeyedExecutor implements Taker {
       }
     }
     this.#finish()
+  }
+
+  #meet(rec: Rec): void {
+    const place = this.#place
+    place.topic = rec.topic
+    place.partition = rec.partition
+    place.offset = rec.offset >= 0 ? rec.offset : rec.movedBy
   }
 
   /** Moves the step's clock; what is due by then is woken first. */

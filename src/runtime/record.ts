@@ -43,6 +43,8 @@ export class Rec implements Incoming {
   topic = ''
   partition = 0
   offset = 0
+  /** Of a timer, and of what it made: the offset of the record that moved time to it, -1 where none did. */
+  movedBy = -1
   /** Business time: the record's timestamp, unless its contract finds it in the value. */
   at = 0
   /** The record's timestamp. */
@@ -106,6 +108,7 @@ export class Rec implements Incoming {
     this.topic = topic
     this.partition = reader.uvarint()
     this.offset = reader.varint()
+    this.movedBy = -1
     this.at = reader.varint()
     this.stampedAt = this.at + reader.varint()
     this.headerCount = reader.uvarint()
@@ -123,10 +126,11 @@ export class Rec implements Incoming {
   }
 
   /** Becomes the cause of what a timer or a page does: an empty record at its time. The id must be the same in every replay. */
-  awake(id: string, at: number, under: KeySlot, place: { topic: string; partition: number }, flavour: Flavour): void {
+  awake(id: string, at: number, under: KeySlot, place: { topic: string; partition: number; offset: number }, flavour: Flavour): void {
     this.topic = place.topic
     this.partition = place.partition
     this.offset = -1
+    this.movedBy = place.offset
     this.at = at
     this.stampedAt = at
     this.origin = 'wire'
@@ -183,6 +187,7 @@ export class Rec implements Incoming {
     this.topic = parent.topic
     this.partition = parent.partition
     this.offset = parent.offset
+    this.movedBy = parent.movedBy
     this.at = parent.at
     this.origin = origin
     this.flavour = flavour

@@ -102,6 +102,14 @@ function unwritable(row: Row, { plan }: StoreState, error: unknown): TaskStopped
   )
 }
 
+/**
+ * The id of a published row: which fact made it, in which step, of which key, and the version that it made. Another fact, key or version is another
+ * id, deletions included, and a replay makes the same ones.
+ */
+function idOf(row: Row, step: string): string {
+  return `${row.causeId}/${step}/${binary(row.slot.key)}@${row.version}`
+}
+
 export class Sealer {
   readonly #state: TaskState
   readonly #outbox: Outbox
@@ -115,8 +123,6 @@ export class Sealer {
   /** Places of the records of the batch at hand, as `SealedWrites` has them. */
   #places = new Int32Array(1024)
   #placed = 0
-
-  #idFront = { step: '', topic: '', partition: -1, text: '' }
 
   constructor(state: TaskState, outbox: Outbox, codecs: Codecs, app: string, partition: number) {
     this.#state = state
@@ -196,20 +202,11 @@ export class Sealer {
     headers
       .begin()
       .add(HEADER.specVersion, SPEC_VERSION)
-      .addNumbered(HEADER.id, this.#idOf(step, row), row.offset)
+      .add(HEADER.id, idOf(row, step))
       .add(HEADER.source, `/${view.owner?.name ?? this.#app}`)
       .add(HEADER.recordedTime, timeText(now))
       .addNumbered(HEADER.sequence, '', row.version, SEQUENCE_DIGITS)
     this.#outbox.put(topic, this.#partition, row.at, row.slot.key, value, headers.bytes())
-  }
-
-  /** What the ids of a state's records begin with: mostly the same as for the row before. */
-  #idOf(step: string, { topic, partition }: Row): string {
-    const id = this.#idFront
-    if (id.step !== step || id.topic !== topic || id.partition !== partition) {
-      this.#idFront = { step, topic, partition, text: `${this.#app}/${step}/${topic}/${partition}@` }
-    }
-    return this.#idFront.text
   }
 
   /** A timer is a row without content: it lies under its time and key. */
