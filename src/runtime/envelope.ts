@@ -3,10 +3,11 @@
  * asks. Writing is one pass into a reused writer. Names and formats are in `contract/envelope.ts`.
  */
 import { ByteWriter, binary, EMPTY, utf8 } from '../base/bytes.ts'
-import { HEADER, originText, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
+import { sha256Hex128 } from '../base/sha256.ts'
+import { HEADER, originText, SEQUENCE_DIGITS, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
 import { HeaderCursor } from '../ports/record-batch/index.ts'
 
-type Field = Exclude<keyof typeof HEADER, 'specVersion' | 'subject' | 'partitionKey' | 'time'>
+type Field = Exclude<keyof typeof HEADER, 'specVersion' | 'partitionKey' | 'time'>
 const FIELDS: readonly Field[] = [
   'id',
   'type',
@@ -173,22 +174,42 @@ export interface Enveloped {
 const writer = new HeaderWriter()
 
 /**
- * The headers of a fact. For an inbox the business time is left to the record's timestamp and the origin is added; on other topics the
- * fact is described in full. Valid until the next call.
+ * Characters of a text in an envelope. Texts of producers and keys may be as long as a record, some of them are in an envelope twice, and a reader
+ * refuses batches whose headers are too large: one such fact would end the reading of a topic.
+ */
+const TEXT_MAX = 2_000
+
+/** An id that is too long is told by what it hashes to: the same everywhere, and still nobody else's. */
+function idText(id: string | undefined): string | undefined {
+  return id === undefined || id.length <= TEXT_MAX ? id : sha256Hex128(id)
+}
+
+function shortText(text: string | undefined): string | undefined {
+  return text === undefined || text.length <= TEXT_MAX ? text : undefined
+}
+
+/**
+ * The headers of a fact. For an inbox the business time is left to the record's timestamp, the partition key to its key, and the origin is added; on
+ * other topics the fact is described in full. Valid until the next call.
  */
 export function envelopeBytes(fact: Enveloped, origin: { topic: string; partition: number; offset: number } | undefined): Buffer {
   writer
     .begin()
     .add(HEADER.specVersion, SPEC_VERSION)
-    .add(HEADER.id, fact.id)
-    .add(HEADER.type, fact.eventType)
-    .add(HEADER.source, fact.source)
+    .add(HEADER.id, idText(fact.id))
+    .add(HEADER.type, shortText(fact.eventType))
+    .add(HEADER.source, shortText(fact.source))
   if (origin === undefined) writer.add(HEADER.time, timeText(fact.at))
   writer.add(HEADER.recordedTime, timeText(fact.recordedAt))
-  if (origin === undefined) writer.add(HEADER.partitionKey, fact.partitionKey)
-  if (fact.sequence !== undefined) writer.add(HEADER.sequence, sequenceText(fact.sequence))
-  writer.add(HEADER.correlationId, fact.correlationId).add(HEADER.causationId, fact.causationId)
-  if (fact.contractVersion > 0) writer.add(HEADER.contractVersion, String(fact.contractVersion))
+  if (origin === undefined) writer.add(HEADER.partitionKey, shortText(fact.partitionKey))
+  const { sequence } = fact
+  // What came as no number is passed on as none.
+  if (sequence !== undefined) {
+    if (Number.isSafeInteger(sequence) && sequence >= 0) writer.addNumbered(HEADER.sequence, '', sequence, SEQUENCE_DIGITS)
+    else writer.add(HEADER.sequence, sequenceText(sequence))
+  }
+  writer.add(HEADER.correlationId, idText(fact.correlationId)).add(HEADER.causationId, idText(fact.causationId))
+  if (fact.contractVersion > 0) writer.addNumbered(HEADER.contractVersion, '', fact.contractVersion)
   if (origin !== undefined) writer.add(HEADER.origin, originText(origin.topic, origin.partition, origin.offset))
   return writer.bytes()
 }

@@ -2,7 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import { context, contract, type Flow, text, topology } from '#tidemark'
 import { CRASH, type Harness, harness } from '#tidemark/testing'
-import { Item, item, Sum, summed } from '../fixtures/plain.ts'
+import { derivedId } from '../../src/contract/envelope.ts'
+import { BatchBuilder, encodeHeaders } from '../../src/ports/record-batch/index.ts'
+import { billing, Consent, consents, optIn, optOut, preferences } from '../fixtures/crm.ts'
+import { Clicked, clicks, Item, item, Sum, summed } from '../fixtures/plain.ts'
 
 const items = (flow: Flow) => flow.stream('in', { key: text, value: Item }, { partitions: 1 })
 
@@ -189,6 +192,198 @@ describe('what is published has an id of its own for each version of each key', 
       { version: 1, source },
       { version: 1, source },
     ])
+    await run.close()
+  })
+})
+
+describe('a state topic has CloudEvents (D13, D14, D15)', () => {
+  const windows = { 'contact-preferences': { target: '5s', max: '1m' } } as const
+  const T = Date.UTC(2020, 1, 2)
+  const consent = topology('consenting', (flow) => {
+    const facts = flow
+      .source(preferences)
+      .order('in-sequence')
+      .translate('as-consent', consents, {
+        EmailOptIn: ({ version }, { key }) => consents.make.ConsentGranted(key, { version }),
+        EmailOptOut: ({ version }, { key }) => consents.make.ConsentWithdrawn(key, { version }),
+      })
+    return [
+      flow.inbox('all', [facts]).project('consent', {
+        row: Consent,
+        owner: billing,
+        revision: 3,
+        identity: 'in-sequence',
+        windows,
+        publish: 'billing.consent.v1',
+        fold: {
+          ConsentGranted: (row) => ({ mayInvoiceByEmail: true, changes: (row?.changes ?? 0) + 1 }),
+          ConsentWithdrawn: () => undefined,
+        },
+      }),
+    ]
+  })
+
+  test('of who owns the projection, about its key, caused by the last fact and of its conversation, also where a row is deleted', async () => {
+    const run = harness(consent)
+    await run.feed(preferences, [{ ...optIn('Ä|1', 1, { id: 'one', at: T }), correlationId: 'talk', causationId: 'campaign' }])
+    const recorded = new Date(run.clock.now()).toISOString()
+    await run.feed(preferences, [optOut('Ä|1', 2, { id: 'two', at: T + 5 })])
+    const [granted, withdrawn] = await run.topic('billing.consent.v1')
+    const [first, second] = ['one', 'two'].map((id) => derivedId(id, 'as-consent', 0))
+    expect(granted).toMatchObject({ key: 'Ä|1', at: T })
+    expect(granted?.headers).toEqual({
+      ce_specversion: '1.0',
+      ce_id: `${first}/consent/Ä|1@1`,
+      ce_type: 'billing.Consent',
+      ce_source: '/billing',
+      ce_time: '2020-02-02T00:00:00.000Z',
+      ce_recordedtime: recorded,
+      ce_partitionkey: 'Ä|1',
+      ce_sequence: '0000000000000001',
+      ce_correlationid: 'talk',
+      ce_causationid: first,
+      ce_contractversion: '3',
+    })
+    expect(withdrawn).toMatchObject({ key: 'Ä|1', value: undefined, at: T + 5 })
+    expect(withdrawn?.headers).toEqual({
+      ...granted?.headers,
+      ce_id: `${second}/consent/Ä|1@2`,
+      ce_time: '2020-02-02T00:00:00.005Z',
+      ce_recordedtime: expect.any(String) as string,
+      ce_sequence: '0000000000000002',
+      // It began a conversation of its own, which is known by its id.
+      ce_correlationid: 'two',
+      ce_causationid: second,
+    })
+    await run.close()
+  })
+
+  test('of the application, where no context owns it, and of plain records, which are known by their place', async () => {
+    const run = harness(adding)
+    await run.put('in', Item, [['k', item(1, 'a')]])
+    expect(await run.topic('sums-state')).toMatchObject([
+      { headers: { ce_type: 'adding.Sum', ce_source: '/adding', ce_partitionkey: 'k', ce_causationid: 'in/0@0', ce_correlationid: 'in/0@0' } },
+    ])
+    await run.close()
+  })
+
+  test('of the last of the facts that one commit applied to a row', async () => {
+    const run = harness(
+      topology('clicking', (flow) => [
+        flow
+          .source(clicks)
+          .dedupe('once')
+          .project('sums', { row: Sum, identity: 'once', windows: { clicks: { target: '5s', max: '1m' } }, publish: 'state', fold: summed }),
+      ]),
+    )
+    const { log, codecs } = await run.access()
+    // One batch, so that it goes into one commit.
+    const batch = new BatchBuilder({ codecs })
+    for (const id of ['a', 'b', 'c']) {
+      const headers = Object.entries({ ce_id: id, ce_source: '/web', ce_correlationid: `talk ${id}` })
+      batch.add(
+        1_000,
+        Buffer.from('u'),
+        await run.encode(Clicked, item(1, id)),
+        encodeHeaders(headers.map(([name, value]) => ({ name, value: Buffer.from(value) }))),
+      )
+    }
+    const writer = await log.plainWriter()
+    await writer.append('web.clicks/0', batch.finish())
+    await writer.close()
+    await run.settle()
+    expect(await run.topic('state')).toMatchObject([
+      { headers: { ce_id: 'c/sums/u@3', ce_sequence: '0000000000000003', ce_causationid: 'c', ce_correlationid: 'talk c' } },
+    ])
+    await run.close()
+  })
+
+  test('of the conversation of a fact that was held, written to disk, restored from its changelog, and then released', async () => {
+    const run = harness(consent)
+    await run.feed(preferences, [{ ...optIn('c', 2, { sequence: 2, id: 'two' }), correlationId: 'talk' }])
+    await loseDisk(run as never, 'consenting')
+    await run.feed(preferences, [{ ...optOut('c', 1, { sequence: 1, id: 'one' }), correlationId: 'other' }])
+    expect((await run.topic('billing.consent.v1')).at(-1)?.headers).toMatchObject({
+      ce_causationid: derivedId('two', 'as-consent', 0),
+      ce_correlationid: 'talk',
+    })
+    await run.close()
+  })
+
+  test('a contract of state takes them for what they say: type, source, id and version', async () => {
+    const states = contract('consent-state', {
+      owner: billing,
+      version: 3,
+      topic: 'billing.consent.v1',
+      partitions: 2,
+      key: text,
+      exchange: 'state',
+      meaning: 'who may be sent invoices by e-mail',
+      events: { Consent },
+    })
+    const run = harness(consent)
+    await run.feed(preferences, [{ ...optIn('c', 1), correlationId: 'talk' }])
+    await run.close()
+    const follower = harness(
+      topology('following', (flow) => [
+        flow
+          .source(states)
+          .dedupe('once')
+          .project('copies', {
+            row: Consent,
+            identity: 'once',
+            windows: { 'consent-state': { target: '5s', max: '1m' } },
+            fold: (_row, { mayInvoiceByEmail, changes }, fact) => {
+              expect(fact).toMatchObject({ source: '/billing', correlationId: 'talk', sequence: 1 })
+              return { mayInvoiceByEmail, changes }
+            },
+          }),
+      ]),
+      { after: run },
+    )
+    expect(await follower.rows('copies')).toEqual({ c: { mayInvoiceByEmail: true, changes: 1 } })
+    expect(follower.count('contract_version', 'consent-state', 3)).toBe(1)
+    expect(await follower.dead('consent-state')).toEqual([])
+    await follower.close()
+  })
+
+  test('an id or a key as long as a record does not make headers that no reader takes', async () => {
+    const long = 'x'.repeat(60_000)
+    const run = harness(
+      topology('lengthy', (flow) => {
+        const facts = flow
+          .source(preferences)
+          .dedupe('once')
+          .translate('as-consent', consents, {
+            EmailOptIn: ({ version }, { key }) => consents.make.ConsentGranted(key, { version }),
+            EmailOptOut: 'ignore',
+          })
+        facts.to('out-step', 'out')
+        return [
+          flow.inbox('all', [facts]).project('versions', {
+            row: Item,
+            identity: 'once',
+            windows,
+            publish: 'versions-state',
+            fold: { ConsentGranted: (_row, { version }) => item(version), ConsentWithdrawn: () => undefined },
+          }),
+        ]
+      }),
+    )
+    await run.feed(preferences, [
+      optIn('c', 1, { id: long }),
+      { ...optIn('d', 1), correlationId: long, causationId: long },
+      optIn('k'.repeat(60_000), 1, { id: 'of a long key' }),
+    ])
+    expect(Object.keys(await run.rows('versions')).map((key) => key.length)).toEqual([1, 1, 60_000])
+    for (const topic of ['out', 'versions-state']) {
+      const seen = await run.topic(topic)
+      expect(seen).toHaveLength(3)
+      for (const { headers } of seen) expect(headers.ce_id?.length).toBeLessThan(100)
+      expect(new Set(seen.map(({ headers }) => headers.ce_id)).size).toBe(3)
+      expect(seen.filter(({ headers }) => headers.ce_partitionkey === undefined)).toHaveLength(1)
+    }
+    expect(await run.dead('contact-preferences')).toEqual([])
     await run.close()
   })
 })
