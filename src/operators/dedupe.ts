@@ -20,7 +20,7 @@ import { hasSpan, readSpans, type Spans, withNumber, writeSpans } from './spans.
 export interface DedupeOptions<V, K> extends StepOptions {
   /**
    * What makes two facts the same: their event `id`, or their key and `sequence`.
-   * Default: `sequence` where the contract numbers the facts of a key, else `id`.
+   * Default: `sequence` where the contract numbers the facts of a key and none of the steps before gave them another, else `id`.
    */
   readonly by?: 'id' | 'sequence'
   /** An identity of your own, instead of `by`. */
@@ -36,9 +36,9 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
   mayFunction(options.id, `id of step "${step}"`, 'Say where it is: id: (value) => value.id.')
   mayFunction(options.sequence, `sequence of step "${step}"`, 'Say where it is: sequence: (value) => value.number.')
   if (options.by !== undefined) oneOf(options.by, ['id', 'sequence'], `by of step "${step}"`)
+  const numbered = shape.language?.sequence === 'per key' && !shape.rekeyed
   const bySequence =
-    options.sequence !== undefined ||
-    (options.id === undefined && (options.by ?? (shape.language?.sequence === 'per key' ? 'sequence' : 'id')) === 'sequence')
+    options.sequence !== undefined || (options.id === undefined && (options.by ?? (numbered ? 'sequence' : 'id')) === 'sequence')
   const custom = options.id ?? options.sequence
   const keepMs = durationMs(options.keep ?? '1d', `keep of step "${step}"`)
   if (keepMs === 0) {

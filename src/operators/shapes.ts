@@ -14,7 +14,7 @@ export function plainValue(schema: Schema<unknown>): ValueSpec {
 }
 
 export function shapeOf(key: Key<unknown>, value: ValueSpec | undefined, language: AnyContract | undefined): Shape {
-  return Object.freeze({ key, value, language, contexts: language === undefined ? [] : [language.owner.name] })
+  return Object.freeze({ key, value, language, contexts: language === undefined ? [] : [language.owner.name], rekeyed: false })
 }
 
 /** Whether two streams can share a topic: the same key and the same values. */
@@ -28,6 +28,11 @@ export function sameShape(a: Shape, b: Shape): boolean {
     (a.value === undefined) === (b.value === undefined) &&
     schemasOf(a) === schemasOf(b)
   )
+}
+
+/** What several streams are as one. They are of the same key and values, and what holds of their facts must hold of those of each. */
+export function jointShape(shapes: readonly Shape[]): Shape {
+  return Object.freeze({ ...(shapes[0] as Shape), rekeyed: shapes.some(({ rekeyed }) => rekeyed) })
 }
 
 /** What a function is given as the value: nothing, where its step says that it reads no field, so that nothing is decoded for it. */

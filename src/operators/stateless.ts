@@ -7,7 +7,7 @@ import { checkedSchema, type Schema } from '../contract/schema.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Fact, Shape } from '../topology/node.ts'
 import { needFunctions } from './given.ts'
-import { plainValue, sameShape, shapeOf, valueFor } from './shapes.ts'
+import { jointShape, plainValue, sameShape, shapeOf, valueFor } from './shapes.ts'
 
 type Function2<Result> = (value: unknown, fact: Fact) => Result
 type Reads = readonly string[] | undefined
@@ -102,7 +102,7 @@ export function keyBy(tip: Tip, step: string, key: Key<unknown>, to: Function2<u
       kind: 'step',
       operator: 'keyBy',
       from: [tip.from],
-      emits: Object.freeze({ ...tip.shape, key }),
+      emits: Object.freeze({ ...tip.shape, key, rekeyed: true }),
       rekeys: true,
       reads,
       passes: true,
@@ -184,7 +184,7 @@ export function merge(tips: readonly Tip[], step: string): Tip {
   for (const tip of tips) if (!sameShape(first.shape, tip.shape)) throw shapesDiffer(step, 'merges')
   return first.draft.add(
     step,
-    { kind: 'merge', operator: 'merge', from: tips.map((tip) => tip.from), emits: first.shape, reads: [], passes: true },
+    { kind: 'merge', operator: 'merge', from: tips.map((tip) => tip.from), emits: jointShape(tips.map(({ shape }) => shape)), reads: [], passes: true },
     {},
     factsOf(tips),
   )

@@ -17,7 +17,7 @@ import { needOptions, readsOf, tipOf } from './given.ts'
 import { type OrderOptions, order } from './order.ts'
 import { type ProcessTerms, process } from './process.ts'
 import { type ProjectTerms, project } from './project.ts'
-import { eventValues, plainValue, sameShape, shapeOf } from './shapes.ts'
+import { eventValues, jointShape, plainValue, sameShape, shapeOf } from './shapes.ts'
 import { branch, conform, factsOf, filter, flatMap, keyBy, map, merge, shapesDiffer } from './stateless.ts'
 import { type Ignored, type Rejection, translate } from './translate.ts'
 
@@ -328,7 +328,7 @@ export class Flow {
           kind: 'repartition',
           operator: 'inbox',
           from: tips.map((tip) => tip.from),
-          emits: first.shape,
+          emits: jointShape(tips.map(({ shape }) => shape)),
           partitions: options.partitions,
           reads: [],
           passes: true,

@@ -2,7 +2,7 @@
  * The envelope as bytes. Reading walks the headers of a record once and notes where each known one lies; texts are made only when somebody
  * asks. Writing is one pass into a reused writer. Names and formats are in `contract/envelope.ts`.
  */
-import { ByteWriter, binary, EMPTY, utf8 } from '../base/bytes.ts'
+import { ByteWriter, EMPTY, utf8 } from '../base/bytes.ts'
 import { sha256Hex128 } from '../base/sha256.ts'
 import { HEADER, originText, SEQUENCE_DIGITS, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
 import { HeaderCursor } from '../ports/record-batch/index.ts'
@@ -96,6 +96,28 @@ function same(payload: Buffer, at: number, text: Buffer): boolean {
 
 const NAME_BYTES = Object.fromEntries(Object.values(HEADER).map((name) => [name, Buffer.from(name)])) as Record<string, Buffer>
 
+/** Where the headers of a record lie. */
+export interface Carrier {
+  readonly payload: Buffer
+  readonly headersAt: number
+  readonly headersEnd: number
+  readonly headerCount: number
+}
+
+const others = new HeaderCursor()
+/** So many the count of headers tells in one byte. */
+const COUNT_MAX = 63
+/** Bytes of headers up to which those of somebody else are added: a reader takes 64 KiB. */
+const OTHERS_MAX = 60 * 1024
+
+/** Whether a header's name begins with `ce_` or `tm_`. */
+function isOwn(payload: Buffer, at: number, end: number): boolean {
+  return end - at >= 3 && (same(payload, at, CE) || same(payload, at, TM))
+}
+
+const CE = Buffer.from('ce_')
+const TM = Buffer.from('tm_')
+
 /** Collects headers as `BatchBuilder.add` takes them. Reused: `bytes()` is valid until the next `begin`. */
 export class HeaderWriter {
   readonly #writer = new ByteWriter(1024)
@@ -135,15 +157,18 @@ export class HeaderWriter {
     return this
   }
 
-  /** Adds all headers of another record but those that `without` names; `raw` is as headers lie in a record. */
-  copy(raw: Buffer, count: number, without: (name: string) => boolean): this {
-    const from = new HeaderCursor()
-    from.reset(raw, 0, raw.length, count)
-    while (from.next() && this.#count < 60) {
-      if (without(binary(raw, from.nameAt, from.nameEnd))) continue
-      this.#writer.varint(from.nameEnd - from.nameAt).put(raw.subarray(from.nameAt, from.nameEnd))
-      if (from.valueAt < 0) this.#writer.varint(-1)
-      else this.#writer.varint(from.valueEnd - from.valueAt).put(raw.subarray(from.valueAt, from.valueEnd))
+  /** Adds what else a record carries: its headers but those of an envelope and tidemark's own, as many as fit. */
+  addOthers({ payload, headersAt, headersEnd, headerCount }: Carrier): this {
+    if (headersAt < 0) return this
+    others.reset(payload, headersAt, headersEnd, headerCount)
+    while (others.next() && this.#count < COUNT_MAX) {
+      const { nameAt, nameEnd, valueAt, valueEnd } = others
+      if (isOwn(payload, nameAt, nameEnd)) continue
+      const value = valueAt < 0 ? undefined : payload.subarray(valueAt, valueEnd)
+      if (this.#writer.at + nameEnd - nameAt + (value?.length ?? 0) > OTHERS_MAX) continue
+      this.#writer.varint(nameEnd - nameAt).put(payload.subarray(nameAt, nameEnd))
+      if (value === undefined) this.#writer.varint(-1)
+      else this.#writer.varint(value.length).put(value)
       this.#count += 1
     }
     return this
@@ -191,8 +216,13 @@ function shortText(text: string | undefined): string | undefined {
 /**
  * The headers of a fact. For an inbox the business time is left to the record's timestamp, the partition key to its key, and the origin is added; on
  * other topics the fact is described in full. Valid until the next call.
+ * @param from the record whose other headers go on with the fact
  */
-export function envelopeBytes(fact: Enveloped, origin: { topic: string; partition: number; offset: number } | undefined): Buffer {
+export function envelopeBytes(
+  fact: Enveloped,
+  origin: { topic: string; partition: number; offset: number } | undefined,
+  from?: Carrier,
+): Buffer {
   writer
     .begin()
     .add(HEADER.specVersion, SPEC_VERSION)
@@ -211,5 +241,6 @@ export function envelopeBytes(fact: Enveloped, origin: { topic: string; partitio
   writer.add(HEADER.correlationId, idText(fact.correlationId)).add(HEADER.causationId, idText(fact.causationId))
   if (fact.contractVersion > 0) writer.addNumbered(HEADER.contractVersion, '', fact.contractVersion)
   if (origin !== undefined) writer.add(HEADER.origin, originText(origin.topic, origin.partition, origin.offset))
+  if (from !== undefined) writer.addOthers(from)
   return writer.bytes()
 }

@@ -321,7 +321,7 @@ export class SinkTaker implements Taker {
     const key = rec.keyBytes()
     // Records without a key are tidemark's own in an inbox, and nothing behind it could keep state for one.
     if (key === null && this.#inbox) throw new TidemarkError('KEY_INVALID', 'a record without a key came to an inbox', { hint: KEYLESS })
-    const headers = rec.headerBytes(this.#inbox)
+    const headers = rec.headerBytes(this.#inbox ? 'inbox' : 'topic')
     this.#outbox.send(this.#topic, this.#partitions, rec.partition, rec.at, key, rec.valueBytes(), headers)
   }
 }

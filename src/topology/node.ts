@@ -63,9 +63,9 @@ export interface Incoming extends Fact {
 export interface Out {
   /** The record itself. */
   same(port?: number): void
-  /** Another value, under the same key and identity. */
+  /** Another value under the same key: an event of its own, caused by the record at hand and with its number. */
   value(value: unknown, port?: number): void
-  /** The same value and identity under another key. */
+  /** The same value under another key: an event of its own, caused by the record at hand; under that key it has no number. */
   keyed(key: unknown): void
   /** A new fact, whose id is derived from the record at hand, the step and its index: a replay makes the same one. */
   fact(key: unknown, value: unknown, at?: number): void
@@ -182,6 +182,8 @@ export interface Shape {
   readonly language: AnyContract | undefined
   /** Contexts in which that language may be used as it is: its owner's, and those that conform to it. */
   readonly contexts: readonly string[]
+  /** The key is another than the one that the language has: the facts of a key are not numbered. */
+  readonly rekeyed: boolean
 }
 
 export type Failure = 'dead-letter' | 'park' | 'halt'
