@@ -184,6 +184,7 @@ function foldOf(step: string, terms: ProjectTerms, tip: Tip): (row: unknown, val
     if (each === undefined)
       throw new TidemarkError('EVENT_UNKNOWN', `the fold of "${step}" has no case for "${type}"`, {
         hint: `Add ${type}: (row, event) => row.`,
+        type,
       })
     return each(row, value, fact)
   }

@@ -77,6 +77,7 @@ export function translate(
           if (translation === undefined)
             throw new TidemarkError('EVENT_UNKNOWN', `step "${step}" has no case for "${event.type}"`, {
               hint: `Translate it, or say ${event.type}: 'ignore'.`,
+              type: event.type,
             })
           if (translation === 'ignore') {
             count('ignored', event.type)
