@@ -13,7 +13,7 @@ import { oneOf, shown } from '../base/options.ts'
 import { sha256 } from '../base/sha256.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
-import type { Fact, Incoming, KeyedNode, RowFormat, StoreSpec } from '../topology/node.ts'
+import type { Fact, Incoming, KeyedNode, RowFormat, Shape, StoreSpec } from '../topology/node.ts'
 import { mayFunction } from './given.ts'
 import { hasSpan, readSpans, type Spans, withNumber, writeSpans } from './spans.ts'
 
@@ -46,7 +46,7 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
       hint: 'Remember them for as long as a producer may take to send a fact again, such as "1d".',
     })
   }
-  const node = bySequence ? seenBySequence(step, options.sequence) : seenById(step, options.id, keepMs)
+  const node = bySequence ? seenBySequence(step, options.sequence) : seenById(step, identityOf(options.id, shape), keepMs)
   return tip.draft.add(
     step,
     {
@@ -68,6 +68,13 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
     options,
     tip.facts,
   )
+}
+
+/** A deletion has no value to take an identity of one's own from: it is known by its id. */
+function identityOf(id: DedupeOptions<unknown, unknown>['id'], { deletes }: Shape): (incoming: Incoming) => string {
+  if (id === undefined) return (incoming) => incoming.id
+  if (deletes) return (incoming) => (incoming.empty ? incoming.id : id(incoming.value, incoming))
+  return (incoming) => id(incoming.value, incoming)
 }
 
 type Parts = Pick<KeyedNode, 'store' | 'run' | 'holding'>
@@ -186,7 +193,7 @@ const marksFormat: RowFormat = {
   },
 }
 
-function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | undefined, keepMs: number): Parts {
+function seenById(step: string, idOf: (incoming: Incoming) => string, keepMs: number): Parts {
   // A store gives out the same list until its buckets change: their sub-keys are made once for all records in between.
   let buckets: readonly number[] = []
   let firsts: readonly string[] = []
@@ -194,7 +201,7 @@ function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | u
     store: store(step, marksFormat, keepMs),
     holding: undefined,
     run: (incoming, scope, out, count) => {
-      fingerprint(id === undefined ? incoming.id : id(incoming.value, incoming))
+      fingerprint(idOf(incoming))
       const a = print[0] as number
       const b = print[1] as number
       const c = print[2] as number

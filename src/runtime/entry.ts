@@ -62,7 +62,8 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally,
         },
       )
     }
-    if (timeOf !== undefined) {
+    // A deletion has no value that could tell its time.
+    if (timeOf !== undefined && !(contract.exchange === 'state' && rec.empty)) {
       const at = timeOf(rec.value as never)
       if (!plausibleTime(at))
         throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" gives ${at} as its time`, {

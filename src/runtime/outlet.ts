@@ -77,6 +77,13 @@ export class Outlet implements Out {
     this.#put(rec, port)
   }
 
+  empty(): void {
+    const rec = this.#make()
+    rec.reshape(this.#cause as Rec, this.#flavour, this.#maker)
+    this.#maker.index += 1
+    this.#put(rec, 0)
+  }
+
   keyed(key: unknown): void {
     const rec = this.#make()
     rec.rekey(this.#cause as Rec, this.#flavour, this.#maker, key)

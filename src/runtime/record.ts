@@ -12,6 +12,7 @@
 import { ByteWriter, EMPTY } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { hash64 } from '../base/murmur.ts'
+import type { AnyContract } from '../contract/contract.ts'
 import { derivedId, originText, parseTime } from '../contract/envelope.ts'
 import { type Columns, NO_HEADERS } from '../ports/record-batch/index.ts'
 import type { ValueCodec } from '../ports/serde.ts'
@@ -221,7 +222,7 @@ export class Rec implements Incoming {
     if (this.valueValue !== NOTHING) return this.valueValue
     if (this.valueAt < 0)
       throw new TidemarkError('VALUE_INVALID', 'a record has no value where one is needed', {
-        hint: 'A null value deletes; only tables read it so.',
+        hint: 'A null value deletes in a topic that is kept by key: a contract of exchange "state", a stream of cleanup "compact".',
       })
     const { value: codec, admit } = this.flavour as Flavour
     if (codec === undefined) throw new TypeError('a value of a stream without schema was asked for as bytes')
@@ -241,8 +242,14 @@ export class Rec implements Incoming {
   private wireId(): string {
     const fromHeader = this.open().text('id')
     if (fromHeader !== undefined) return fromHeader
-    const fromValue = (this.flavour as Flavour).language?.envelope.id
+    const fromValue = this.fieldsInValue?.id
     return fromValue === undefined ? originText(this.topic, this.partition, this.offset) : fromValue(this.value as never)
+  }
+
+  /** What finds fields of the envelope in the value, where the contract has them there. A deletion has no value: its headers are asked. */
+  private get fieldsInValue(): AnyContract['envelope'] | undefined {
+    const { language } = this.flavour as Flavour
+    return language?.exchange === 'state' && this.empty ? undefined : language?.envelope
   }
 
   get source(): string {
@@ -260,7 +267,7 @@ export class Rec implements Incoming {
   get sequence(): number | undefined {
     if (this.origin === 'reshaped') return (this.parent as Rec).sequence
     if (this.origin !== 'wire') return undefined
-    const fromValue = (this.flavour as Flavour).language?.envelope.sequence
+    const fromValue = this.fieldsInValue?.sequence
     return fromValue === undefined ? this.open().digits('sequence') : fromValue(this.value as never)
   }
 
