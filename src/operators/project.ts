@@ -48,13 +48,18 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
   if (gate !== undefined) refuseUnknown(gate, ['version', 'deleted'], `gate of projection "${step}"`)
   if (gate !== undefined) needFunction(gate.version, `version, in the gate of projection "${step}",`, GATE)
   mayFunction(gate?.deleted, `deleted, in the gate of projection "${step}",`, DELETED_VERSION)
-  mayFunction(terms.deleted, `deleted of projection "${step}"`, 'Write deleted: (row, fact) => row, or leave it out: then the row is deleted.')
+  mayFunction(
+    terms.deleted,
+    `deleted of projection "${step}"`,
+    'Write deleted: (row, fact) => row, or leave it out: then the row is deleted.',
+  )
   const { deletes } = tip.shape
   refuseDeletions(terms.deleted, tip.shape, `projection "${step}"`)
   refuseDeletions(gate?.deleted, tip.shape, `the gate of projection "${step}"`)
   if (deletes && gate !== undefined && gate.deleted === undefined) {
     throw new TidemarkError('TOPOLOGY_INVALID', `the gate of projection "${step}" does not say which version a deletion has`, {
-      detail: 'What comes to it is from a topic that is kept by key, where a null value deletes, and a deletion has no value to take a version from.',
+      detail:
+        'What comes to it is from a topic that is kept by key, where a null value deletes, and a deletion has no value to take a version from.',
       hint: DELETED_VERSION,
     })
   }

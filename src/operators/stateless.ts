@@ -20,7 +20,8 @@ type Reads = readonly string[] | undefined
 export function filter(tip: Tip, step: string, keep: Function2<boolean>, options: StepOptions, reads: Reads): Tip {
   needFunction(keep, `what step "${step}" asks`, 'Write filter(step, (value) => value.quantity > 0).')
   // One that reads nothing of the value can be asked of a deletion, too.
-  const asks = reads?.length === 0 ? (fact: Incoming): boolean => keep(undefined, fact) : (fact: Incoming): boolean => keep(fact.value, fact)
+  const asks =
+    reads?.length === 0 ? (fact: Incoming): boolean => keep(undefined, fact) : (fact: Incoming): boolean => keep(fact.value, fact)
   const passes = tip.shape.deletes && reads?.length !== 0
   return tip.draft.add(
     step,
@@ -219,7 +220,14 @@ export function merge(tips: readonly Tip[], step: string): Tip {
   for (const tip of tips) if (!sameShape(first.shape, tip.shape)) throw shapesDiffer(step, 'merges')
   return first.draft.add(
     step,
-    { kind: 'merge', operator: 'merge', from: tips.map((tip) => tip.from), emits: jointShape(tips.map(({ shape }) => shape)), reads: [], passes: true },
+    {
+      kind: 'merge',
+      operator: 'merge',
+      from: tips.map((tip) => tip.from),
+      emits: jointShape(tips.map(({ shape }) => shape)),
+      reads: [],
+      passes: true,
+    },
     {},
     factsOf(tips),
   )

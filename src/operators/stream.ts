@@ -73,10 +73,7 @@ interface Refused<Reason extends string> {
 type Safety<V, K> =
   | {
       /** For folds that replace: a fact's version, from 1; and a deletion's, where there are deletions. */
-      readonly gate: {
-        readonly version: (value: V, fact: Fact<K>) => number
-        readonly deleted?: (fact: Fact<K>) => number | undefined
-      }
+      readonly gate: { readonly version: (value: V, fact: Fact<K>) => number; readonly deleted?: (fact: Fact<K>) => number | undefined }
       readonly identity?: Refused<'versions make this fold safe, so it names no identity'>
     }
   | {

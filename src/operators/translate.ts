@@ -66,8 +66,7 @@ export function translate(
     }
   }
   const { deleted } = options
-  if (deleted !== 'ignore')
-    mayFunction(deleted, `deleted of step "${step}"`, "Write deleted: (fact) => a fact, or deleted: 'ignore'.")
+  if (deleted !== 'ignore') mayFunction(deleted, `deleted of step "${step}"`, "Write deleted: (fact) => a fact, or deleted: 'ignore'.")
   const { deletes } = tip.shape
   refuseDeletions(deleted, tip.shape, `step "${step}"`)
   if (deletes && deleted === undefined) {

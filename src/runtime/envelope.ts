@@ -29,6 +29,19 @@ const BY_LENGTH: readonly (readonly number[])[] = Array.from({ length: 32 }, (_,
 
 const cursor = new HeaderCursor()
 
+/** Where a record lies. */
+export interface Place {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+}
+
+const AT = '@'.charCodeAt(0)
+const SLASH = '/'.charCodeAt(0)
+const origin = { topic: '', partition: 0, offset: 0 }
+let topicBytes: Buffer = EMPTY
+let read = 0
+
 /** Where the envelope of one record lies. Reused for record after record. */
 export class Envelope {
   payload: Buffer = EMPTY
@@ -71,6 +84,36 @@ export class Envelope {
     if (at === 0) return false
     for (const text of texts) if (text.length === length && same(this.payload, at, text)) return true
     return false
+  }
+
+  /** Where `tm_origin` says that a record lies; undefined where it does not. The place is reused: copy what you keep. */
+  origin(): Place | undefined {
+    const at = this.places[INDEX.origin * 2] as number
+    if (at === 0) return undefined
+    const { payload } = this
+    const behindPartition = this.#number(this.places[INDEX.origin * 2 + 1] as number, at)
+    origin.offset = read
+    const end = payload[behindPartition] === AT ? this.#number(behindPartition, at) : at
+    if (end === at || payload[end] !== SLASH) return undefined
+    origin.partition = read
+    // Mostly the topic of the record before.
+    if (end - at !== topicBytes.length || !same(payload, at, topicBytes)) {
+      topicBytes = Buffer.from(payload.subarray(at, end))
+      origin.topic = utf8(topicBytes)
+    }
+    return origin
+  }
+
+  /** Reads the digits that end at `end` into `read`; where what stands before them lies, or `from` when there are none. */
+  #number(end: number, from: number): number {
+    read = 0
+    let at = end - 1
+    for (let scale = 1; at >= from; at--, scale *= 10) {
+      const digit = (this.payload[at] as number) - 48
+      if (digit < 0 || digit > 9) break
+      read += digit * scale
+    }
+    return at === end - 1 ? from : Math.max(at, from)
   }
 
   /** A field of digits as a number; undefined when it is absent, NaN when it is not a whole number below 10^16. */
@@ -218,11 +261,7 @@ function shortText(text: string | undefined): string | undefined {
  * other topics the fact is described in full. Valid until the next call.
  * @param from the record whose other headers go on with the fact
  */
-export function envelopeBytes(
-  fact: Enveloped,
-  origin: { topic: string; partition: number; offset: number } | undefined,
-  from?: Carrier,
-): Buffer {
+export function envelopeBytes(fact: Enveloped, origin: Place | undefined, from?: Carrier): Buffer {
   writer
     .begin()
     .add(HEADER.specVersion, SPEC_VERSION)

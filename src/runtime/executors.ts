@@ -4,6 +4,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import { derivedId } from '../contract/envelope.ts'
 import type { KeyedNode, StepNode } from '../topology/node.ts'
+import type { Place } from './envelope.ts'
 import type { Failures } from './failures.ts'
 import type { Outbox } from './outbox.ts'
 import type { Outlet, Taker } from './outlet.ts'
@@ -135,16 +136,15 @@ export class KeyedExecutor implements Taker {
   readonly writes: boolean
   readonly node: KeyedNode
   readonly #run: KeyedNode['run']
-  /** Whether it does anything without a record: then it says which one it met last. */
-  readonly #wakes: boolean
   readonly store: StoreState
   readonly #state: TaskState
   readonly #scope: NodeScope
   readonly #out: Outlet
   readonly #tally: Tally
   readonly #failures: Failures
-  /** Where the record lies that this step met last. */
-  readonly #place: { topic: string; partition: number; offset: number }
+  readonly #place: { topic: string; partition: number }
+  /** Where the record lies that moved time to the timer that goes off, or that asked for a page. */
+  #movedBy: Place | undefined
   readonly #flavour: Flavour
   readonly #pages: PageWish[]
   readonly #timer = new Rec()
@@ -164,7 +164,6 @@ export class KeyedExecutor implements Taker {
   ) {
     this.node = node
     this.#run = node.run
-    this.#wakes = node.wake !== undefined || node.page !== undefined
     this.writes = node.keeps || failures.parks || (node.passes && out.writes)
     this.store = scope.store
     this.#state = state
@@ -172,14 +171,15 @@ export class KeyedExecutor implements Taker {
     this.#out = out
     this.#tally = tally
     this.#failures = failures
-    this.#place = { ...place, offset: -1 }
+    this.#place = place
     this.#flavour = flavour
     this.#pages = pages
   }
 
   take(rec: Rec, input: number): void {
     const failures = this.#failures
-    if (this.#wakes) this.#meet(rec)
+    // Wall time moves by itself, so what it wakes is told by the record before.
+    if (this.node.wall) this.#movedBy = placeOf(rec)
     // Time moves first, also by what will be held: a timer that goes off may be what parks this very key.
     this.#advance(rec)
     if (failures.holds(rec)) return
@@ -192,7 +192,7 @@ export class KeyedExecutor implements Taker {
         scope.begin(slot, rec)
         out.begin(rec, slot)
         this.#run(rec, scope, out, this.#tally.count)
-        if (scope.wantsPage) this.#cause = rec.id
+        if (scope.wantsPage) this.#asked(rec)
         break
       } catch (error) {
         scope.undo()
@@ -203,11 +203,9 @@ export class KeyedExecutor implements Taker {
     this.#finish()
   }
 
-  #meet(rec: Rec): void {
-    const place = this.#place
-    place.topic = rec.topic
-    place.partition = rec.partition
-    place.offset = rec.offset >= 0 ? rec.offset : rec.movedBy
+  #asked(rec: Rec): void {
+    this.#cause = rec.id
+    this.#movedBy = placeOf(rec)
   }
 
   /** Moves the step's clock; what is due by then is woken first. */
@@ -220,7 +218,10 @@ export class KeyedExecutor implements Taker {
     if (to <= store.streamTime) return
     store.streamTime = to
     if (store.timers.size === 0) return
-    for (let due = store.timers.due(to); due !== undefined; due = store.timers.due(to)) this.#wake('stream', due)
+    const first = store.timers.due(to)
+    if (first === undefined) return
+    this.#movedBy = placeOf(rec)
+    for (let due: string | undefined = first; due !== undefined; due = store.timers.due(to)) this.#wake('stream', due)
   }
 
   wakeByWall(now: number): void {
@@ -237,7 +238,7 @@ export class KeyedExecutor implements Taker {
     const slot = this.#state.slots.of(timer.key, 0, timer.key.length)
     const rec = this.#timer
     const id = derivedId(`${this.node.id}/${timer.key.toString('hex')}`, timer.sub, timer.at)
-    rec.awake(id, timer.at, slot, this.#place, this.#flavour)
+    rec.awake(id, timer.at, slot, this.#place, this.#movedBy, this.#flavour)
     // Of a parked key: the timer waits behind what parked it.
     if (this.#failures.holds(rec)) return
     this.#invoke(rec, () => {
@@ -251,7 +252,7 @@ export class KeyedExecutor implements Taker {
     const { page } = this.node
     if (page === undefined) return
     const rec = this.#timer
-    rec.awake(derivedId(cause, `${this.node.id}!page`, 0), this.store.streamTime, slot, this.#place, this.#flavour)
+    rec.awake(derivedId(cause, `${this.node.id}!page`, 0), this.store.streamTime, slot, this.#place, this.#movedBy, this.#flavour)
     this.#invoke(rec, () => page(rows, next, this.#scope, this.#out, this.#tally.count))
   }
 
@@ -265,7 +266,7 @@ export class KeyedExecutor implements Taker {
         scope.begin(slot, rec)
         out.begin(rec, slot)
         call()
-        if (scope.wantsPage) this.#cause = rec.id
+        if (scope.wantsPage) this.#asked(rec)
         break
       } catch (error) {
         scope.undo()
@@ -284,6 +285,11 @@ export class KeyedExecutor implements Taker {
     if (from !== undefined) this.#pages.push({ executor: this, slot: scope.slot, from, cause: this.#cause })
     this.#out.flush()
   }
+}
+
+function placeOf(rec: Rec): Place {
+  const { topic, partition, offset } = rec.place()
+  return { topic, partition, offset }
 }
 
 /** The end of a stage: a topic. */

@@ -11,7 +11,7 @@ export interface Flavour {
   readonly source: string
   /** `<application>.<Record>` of values made here that are of no contract; undefined for those of one, and where there is no schema. */
   readonly type: string | undefined
-  /** The log of the stage is an inbox: headers of its records are tidemark's own, and short of what the record itself tells. */
+  /** The stage reads an inbox: headers of its records are tidemark's own, and short of what the record itself tells. */
   readonly inbox: boolean
   /** Refuses a decoded value that breaks its contract. */
   readonly admit: ((value: unknown) => void) | undefined

@@ -33,7 +33,8 @@ export async function codecsOf(graph: Graph, serdes: Serdes): Promise<Codecs> {
           node.emits,
           serdes,
           `${graph.name}.${node.id}`,
-          readsLog(node) ? { reads: fieldsRead(graph, node), inbox: node.kind === 'repartition' } : 'writes',
+          readsLog(node) ? { reads: fieldsRead(graph, node) } : 'writes',
+          node.kind === 'repartition' || node.from.some(({ id }) => flavours.get(id)?.inbox === true),
         ),
       )
     const store = storeOf(node)
@@ -53,7 +54,8 @@ export async function flavourOf(
   shape: Pick<Shape, 'key' | 'value' | 'language'>,
   serdes: Serdes,
   subject: string,
-  use: 'writes' | { readonly reads: readonly string[] | undefined; readonly inbox: boolean },
+  use: 'writes' | { readonly reads: readonly string[] | undefined },
+  inbox = false,
 ): Promise<Flavour> {
   const { language, value } = shape
   const readers = new Map(Object.entries(value?.readers ?? {}).map(([name, { avro }]) => [name, avro]))
@@ -67,7 +69,7 @@ export async function flavourOf(
     language,
     source: `/${speaker}`,
     type: record === undefined ? undefined : `${speaker}.${record.slice(record.lastIndexOf('.') + 1)}`,
-    inbox: !writes && use.inbox,
+    inbox,
     admit: language === undefined ? undefined : admitOf(language),
   }
 }

@@ -18,7 +18,7 @@ import { type Columns, NO_HEADERS } from '../ports/record-batch/index.ts'
 import type { ValueCodec } from '../ports/serde.ts'
 import type { Incoming } from '../topology/node.ts'
 import { checkRoom, encodeValue } from './encode.ts'
-import { Envelope, envelopeBytes } from './envelope.ts'
+import { Envelope, envelopeBytes, type Place } from './envelope.ts'
 import type { Flavour } from './flavour.ts'
 import { readKept, writeKept } from './kept.ts'
 import type { KeySlot } from './slots.ts'
@@ -41,8 +41,8 @@ export class Rec implements Incoming {
   topic = ''
   partition = 0
   offset = 0
-  /** Of a timer, and of what it made: the offset of the record that moved time to it, -1 where none did. */
-  movedBy = -1
+  /** Of a timer, and of what it made: where the record lies that moved time to it, if one did. */
+  private movedBy: Place | undefined
   /** Business time: the record's timestamp, unless its contract finds it in the value. */
   at = 0
   /** The record's timestamp. */
@@ -101,7 +101,7 @@ export class Rec implements Incoming {
     const bytes = Buffer.from(kept)
     Object.assign(this, readKept(bytes))
     this.topic = topic
-    this.movedBy = -1
+    this.movedBy = undefined
     this.origin = 'wire'
     this.flavour = flavour
     this.parent = undefined
@@ -112,11 +112,18 @@ export class Rec implements Incoming {
   }
 
   /** Becomes the cause of what a timer or a page does: an empty record at its time. The id must be the same in every replay. */
-  awake(id: string, at: number, under: KeySlot, place: { topic: string; partition: number; offset: number }, flavour: Flavour): void {
-    this.topic = place.topic
-    this.partition = place.partition
+  awake(
+    id: string,
+    at: number,
+    under: KeySlot,
+    log: Pick<Place, 'topic' | 'partition'>,
+    movedBy: Place | undefined,
+    flavour: Flavour,
+  ): void {
+    this.topic = log.topic
+    this.partition = log.partition
     this.offset = -1
-    this.movedBy = place.offset
+    this.movedBy = movedBy
     this.at = at
     this.stampedAt = at
     this.origin = 'wire'
@@ -202,6 +209,15 @@ export class Rec implements Incoming {
   /** Reads the envelope now; for sources, which check it. */
   open(): Envelope {
     return this.wire().envelope
+  }
+
+  /**
+   * Where the record of the source lies that this one comes from, also where it came through an inbox; of what a timer made, the one that moved time
+   * to it. Its offset is -1 where there is none. Valid until the next call for any record.
+   */
+  place(): Place {
+    if (this.offset < 0) return this.movedBy ?? this
+    return (this.flavour as Flavour).inbox ? (this.open().origin() ?? this) : this
   }
 
   get key(): unknown {
@@ -341,12 +357,14 @@ export class Rec implements Incoming {
    * the wire and was not changed has those that it came with; what was made here gets an envelope, and keeps what else its value came with.
    */
   headerBytes(to: 'inbox' | 'topic' | 'itself'): Buffer {
-    if (to === 'inbox') return envelopeBytes(this, this)
-    if (this.origin === 'derived') return envelopeBytes(this, undefined)
-    const wire = this.wire()
-    if (wire !== this) return envelopeBytes(this, undefined, wire)
+    const { inbox } = this.flavour as Flavour
+    if (to === 'inbox') return envelopeBytes(this, this.place())
+    if (this.origin !== 'wire') {
+      const from = this.origin === 'derived' ? undefined : this.wire()
+      return envelopeBytes(this, to === 'itself' && inbox ? this.place() : undefined, from)
+    }
     // An inbox leaves to the record what others expect in its headers.
-    if (to === 'topic' && (this.flavour as Flavour).inbox) return envelopeBytes(this, undefined)
+    if (to === 'topic' && inbox) return envelopeBytes(this, undefined)
     return this.headersAt < 0 ? NO_HEADERS : this.payload.subarray(this.headersAt, this.headersEnd)
   }
 

@@ -174,11 +174,10 @@ export class NodeScope implements Scope {
   #provenance(row: Row): void {
     if (!this.store.codec.view) return
     const cause = this.#cause as Rec
-    // A timer lies nowhere: what it did is told by the record that moved time to it.
-    const offset = cause.offset >= 0 ? cause.offset : cause.movedBy
+    const { topic, partition, offset } = cause.place()
     if (offset >= 0) {
-      row.topic = cause.topic
-      row.partition = cause.partition
+      row.topic = topic
+      row.partition = partition
       row.offset = offset
       row.contractVersion = cause.contractVersion
     }

@@ -186,7 +186,8 @@ export class Stages {
       const heard = node.kind === 'repartition' ? new Heard(this.waysInto(step), meta?.heard.get(name)) : undefined
       return new Input(parts, positions.get(name) as number, meta?.recorded.get(name), heard)
     })
-    const sealer = state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition, this.codecs.flavours)
+    const sealer =
+      state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition, this.codecs.flavours)
     const schemas = new Set(meta?.schemas)
     return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed }, listener)
   }

@@ -135,7 +135,7 @@ describe('a projection of somebody else’s state', () => {
     const run = harness(
       topology('ordering', (flow) => [
         flow
-          .source({ ...totals, sequence: 'per key' } as typeof totals)
+          .source({ ...totals, sequence: 'per key' })
           .order('in-sequence')
           .project('copies', { row: Sum, identity: 'in-sequence', windows, fold: (_row, { total, notes }) => ({ total, notes }) }),
       ]),
@@ -293,7 +293,9 @@ describe('a deletion', () => {
       ['a!', 'deleted'],
     ])
     expect(await out(run, 'notes')).toEqual([['one', 'value']])
-    expect(await dead(run, 'by-notes')).toEqual([['a', 'VALUE_INVALID', 'step "by-notes" takes its key from the value, and a deletion has none']])
+    expect(await dead(run, 'by-notes')).toEqual([
+      ['a', 'VALUE_INVALID', 'step "by-notes" takes its key from the value, and a deletion has none'],
+    ])
     await run.close()
   })
 
@@ -301,7 +303,9 @@ describe('a deletion', () => {
     const run = await through((stream) => {
       const granted = { Sum: (_event: Sum, { key }: { key: string }) => consents.make.ConsentGranted(key, { version: 1 }) }
       stream
-        .translate('telling', consents, granted, { deleted: ({ key, sequence = 0 }) => consents.make.ConsentWithdrawn(key, { version: sequence }) })
+        .translate('telling', consents, granted, {
+          deleted: ({ key, sequence = 0 }) => consents.make.ConsentWithdrawn(key, { version: sequence }),
+        })
         .to('out-step', 'out')
       stream.translate('ignoring', consents, granted, { deleted: 'ignore' }).to('few-step', 'few')
     })
@@ -330,7 +334,7 @@ describe('a deletion', () => {
     const run = harness(
       topology('through', (flow) => {
         flow
-          .source({ ...totals, exchange: 'events' } as typeof totals)
+          .source({ ...totals, exchange: 'events' })
           .dedupe('once')
           .filter('sieve', ({ total }) => total > 0)
           .to('out-step', 'out')
@@ -360,7 +364,10 @@ describe('a deletion', () => {
     ],
     [
       'a translation that has a case, where nothing deletes',
-      (flow) => flow.source({ ...totals, exchange: 'events' } as typeof totals).translate('telling', consents, { Sum: 'ignore' }, { deleted: 'ignore' }),
+      (flow) =>
+        flow
+          .source({ ...totals, exchange: 'events' })
+          .translate('telling', consents, { Sum: 'ignore' }, { deleted: 'ignore' }),
       'step "telling" says what a deletion is, and nothing that comes to it deletes',
     ],
     [

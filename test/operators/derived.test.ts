@@ -29,7 +29,7 @@ describe('what goes out is described as what it is', () => {
         .to('out-step', 'out'),
     )
     await run.feed(preferences, [fact])
-    const [{ headers: came = {} } = {}] = await run.topic('crm.preferences.v1')
+    const came = (await run.topic('crm.preferences.v1'))[0]?.headers
     const [out] = await run.topic('out')
     expect(out).toMatchObject({ key: 'c', at: T })
     expect(out?.headers).toEqual({
@@ -37,8 +37,8 @@ describe('what goes out is described as what it is', () => {
       ce_id: derivedId('fact', 'to-item', 0),
       ce_type: 'making.Item',
       ce_source: '/making',
-      ce_time: came.ce_time,
-      ce_recordedtime: came.ce_recordedtime,
+      ce_time: came?.ce_time,
+      ce_recordedtime: came?.ce_recordedtime,
       ce_partitionkey: 'c',
       ce_sequence: '0000000000000001',
       ce_correlationid: 'talk',
@@ -56,11 +56,11 @@ describe('what goes out is described as what it is', () => {
         .to('out-step', 'out'),
     )
     await run.feed(preferences, [fact])
-    const [{ headers: came = {}, value } = {}] = await run.topic('crm.preferences.v1')
-    const { ce_sequence, ...others } = came
+    const [came] = await run.topic('crm.preferences.v1')
+    const { ce_sequence, ...others } = came?.headers ?? {}
     expect(ce_sequence).toBe('0000000000000001')
     const [out] = await run.topic('out')
-    expect(out).toMatchObject({ key: 'dark', at: T, value })
+    expect(out).toMatchObject({ key: 'dark', at: T, value: came?.value })
     expect(out?.headers).toEqual({
       ...others,
       ce_id: derivedId('fact', 'by-theme', 0),
@@ -168,13 +168,21 @@ test('facts under another key are told apart by id, because their numbers were t
   const run = harness(
     topology('theming', (flow) => [
       flow
-        .inbox('all', [flow.source(preferences).dedupe('once').keyBy('by-theme', text, () => 'dark')])
+        .inbox('all', [
+          flow
+            .source(preferences)
+            .dedupe('once')
+            .keyBy('by-theme', text, () => 'dark'),
+        ])
         .dedupe('once-a-theme')
         .project('sums', { row: Item, identity: 'once-a-theme', windows, fold: (row, { version }) => item((row?.n ?? 0) + version) }),
     ]),
   )
   // Each is number 1 of its contact.
-  await run.feed(preferences, ['a', 'b', 'c'].map((contact) => optIn(contact, 1)))
+  await run.feed(
+    preferences,
+    ['a', 'b', 'c'].map((contact) => optIn(contact, 1)),
+  )
   expect(await run.rows('sums')).toEqual({ dark: item(3) })
   expect([run.count('duplicate'), run.count('dead')]).toEqual([0, 0])
   expect(await run.replay('sums')).toMatchObject({ equal: true })
@@ -199,10 +207,7 @@ test('a step sees the id that the event goes out with, and a held or redriven on
     return []
   })
   const run = harness(making)
-  await run.feed(preferences, [
-    optIn('c', 3, { sequence: 3, id: 'three' }),
-    optIn('c', 2, { sequence: 2, id: 'two' }),
-  ])
+  await run.feed(preferences, [optIn('c', 3, { sequence: 3, id: 'three' }), optIn('c', 2, { sequence: 2, id: 'two' })])
   await run.restart()
   await run.feed(preferences, [optIn('c', 1, { sequence: 1, id: 'one' })])
   const expected = (id: string, number: number): unknown[] => [derivedId(id, 'to-item', 0), number, id, id]

@@ -4,6 +4,7 @@ import { context, contract, type Flow, text, topology } from '#tidemark'
 import { CRASH, type Harness, harness } from '#tidemark/testing'
 import { derivedId } from '../../src/contract/envelope.ts'
 import { BatchBuilder, encodeHeaders } from '../../src/ports/record-batch/index.ts'
+import { Envelope } from '../../src/runtime/envelope.ts'
 import { billing, Consent, consents, optIn, optOut, preferences } from '../fixtures/crm.ts'
 import { Clicked, clicks, Item, item, Sum, summed } from '../fixtures/plain.ts'
 
@@ -70,6 +71,105 @@ describe('a deleted row says which record deleted it (K09)', () => {
     await loseDisk(run as never, 'latest')
     expect(await read()).toMatchObject(told)
     await run.close()
+  })
+})
+
+describe('behind an inbox a row says which record of its source it comes from (K09)', () => {
+  const windows = { 'contact-preferences': { target: '5s', max: '1m' } } as const
+  const far = topology('far', (flow) => {
+    const facts = flow
+      .source(preferences)
+      .dedupe('once')
+      .translate('as-consent', consents, {
+        EmailOptIn: ({ version }, { key }) => consents.make.ConsentGranted(key, { version }),
+        EmailOptOut: ({ version }, { key }) => consents.make.ConsentWithdrawn(key, { version }),
+      })
+    const near = flow.inbox('near', [facts], { partitions: 3 })
+    return [
+      flow
+        .inbox('all', [near.keyBy('by-other', text, (_event, { key }) => `${key}'`)])
+        .map('to-item', ({ version }) => item(version), { value: Item })
+        .order('in-sequence', { sequence: (value) => value.n })
+        .project('versions', {
+          row: Item,
+          identity: 'in-sequence',
+          windows,
+          fold: (_row, { n }) => (n === 4 ? undefined : item(n)),
+        }),
+    ]
+  })
+
+  test('through two of them, another key and another value, also of what was held, restored and rebuilt, and of a deletion', async () => {
+    const run = harness(far)
+    await run.feed(preferences, [optIn('c', 1), optIn('c', 3)])
+    const [, third] = await run.topic('crm.preferences.v1')
+    const read = async (): Promise<unknown> => (await (await run.view('versions')).get("c'")).row
+    const source = { topic: 'crm.preferences.v1', partition: third?.partition }
+    expect(await read()).toMatchObject({ version: 1, source: { ...source, offset: 0 } })
+    // Held meanwhile, as a row.
+    await loseDisk(run as never, 'far')
+    await run.feed(preferences, [optIn('c', 2)])
+    expect(await run.rows('versions')).toEqual({ "c'": item(3) })
+    expect(await read()).toMatchObject({ version: 3, source: { ...source, offset: third?.offset } })
+    await run.feed(preferences, [optIn('c', 4)])
+    const deletion = (await run.topic('crm.preferences.v1')).at(-1)
+    const told = { version: 4, source: { ...source, offset: deletion?.offset } }
+    expect(await read()).toMatchObject(told)
+    await loseDisk(run as never, 'far')
+    expect(await read()).toMatchObject(told)
+    expect(await run.replay('versions')).toMatchObject({ equal: true, switched: true })
+    expect(await read()).toMatchObject(told)
+    for (const inbox of ['near', 'all']) {
+      const records = (await run.topic(`far-${inbox}-g1-inbox`)).filter(({ key }) => key !== undefined)
+      expect(records.map(({ headers }) => headers.tm_origin?.slice(0, 20))).toEqual(
+        Array.from({ length: 4 }, () => `crm.preferences.v1/${third?.partition}`),
+      )
+    }
+    await run.close()
+  })
+
+  test('and of what a timer did there, which record moved time to it', async () => {
+    const run = harness(
+      topology('reminding', (flow) => [
+        flow
+          .inbox('all', [items(flow)])
+          .process('remind', {
+            rows: Item,
+            value: Item,
+            run: (incoming, scope) => {
+              scope.put(incoming.value)
+              if ((incoming.value as Item).note !== 'tick') scope.wakeAt(incoming.at + 1_000)
+            },
+            wake: (_timer, scope, out) => out.fact(scope.key, scope.get()),
+          })
+          .dedupe('once')
+          .project('sums', { row: Sum, identity: 'once', fold: summed }),
+      ]),
+    )
+    await run.put('in', Item, [['k', item(1, 'one'), 1_000]])
+    await run.put('in', Item, [['tick', item(0, 'tick'), 2_000]])
+    const { row } = await (await run.view('sums')).get('k')
+    expect(row).toMatchObject({ version: 1, source: { topic: 'in', partition: 0, offset: 1 } })
+    await run.close()
+  })
+
+  test.each(['', 'in', 'in/0', 'in/@1', '/0@1', 'in/0@', 'in/x@1', 'in/0@1x', '@', '/'])(
+    '%j is no place: then it is the inbox’s own',
+    (text) => {
+      const envelope = new Envelope()
+      const headers = encodeHeaders([{ name: 'tm_origin', value: Buffer.from(text) }])
+      envelope.read(headers, 0, headers.length, 1)
+      expect(envelope.origin()).toBeUndefined()
+    },
+  )
+  test.each([
+    ['in/0@0', 'in', 0, 0],
+    ['a.b_c-d/12@9007199254740991', 'a.b_c-d', 12, Number.MAX_SAFE_INTEGER],
+  ])('%j is one', (text, topic, partition, offset) => {
+    const envelope = new Envelope()
+    const headers = encodeHeaders([{ name: 'tm_origin', value: Buffer.from(text) }])
+    envelope.read(headers, 0, headers.length, 1)
+    expect(envelope.origin()).toEqual({ topic, partition, offset })
   })
 })
 
@@ -262,7 +362,15 @@ describe('a state topic has CloudEvents (D13, D14, D15)', () => {
     const run = harness(adding)
     await run.put('in', Item, [['k', item(1, 'a')]])
     expect(await run.topic('sums-state')).toMatchObject([
-      { headers: { ce_type: 'adding.Sum', ce_source: '/adding', ce_partitionkey: 'k', ce_causationid: 'in/0@0', ce_correlationid: 'in/0@0' } },
+      {
+        headers: {
+          ce_type: 'adding.Sum',
+          ce_source: '/adding',
+          ce_partitionkey: 'k',
+          ce_causationid: 'in/0@0',
+          ce_correlationid: 'in/0@0',
+        },
+      },
     ])
     await run.close()
   })
@@ -273,7 +381,13 @@ describe('a state topic has CloudEvents (D13, D14, D15)', () => {
         flow
           .source(clicks)
           .dedupe('once')
-          .project('sums', { row: Sum, identity: 'once', windows: { clicks: { target: '5s', max: '1m' } }, publish: 'state', fold: summed }),
+          .project('sums', {
+            row: Sum,
+            identity: 'once',
+            windows: { clicks: { target: '5s', max: '1m' } },
+            publish: 'state',
+            fold: summed,
+          }),
       ]),
     )
     const { log, codecs } = await run.access()

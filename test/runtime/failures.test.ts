@@ -301,7 +301,9 @@ describe('events that a contract does not know', () => {
     await send(names)
     const counted = [...run.counts.keys()].filter((name) => name.startsWith('unmapped contact-preferences '))
     expect(counted).toHaveLength(51)
-    expect(counted).toEqual(expect.arrayContaining(['unmapped contact-preferences a?b?c???', `unmapped contact-preferences ${'x'.repeat(100)}`]))
+    expect(counted).toEqual(
+      expect.arrayContaining(['unmapped contact-preferences a?b?c???', `unmapped contact-preferences ${'x'.repeat(100)}`]),
+    )
     expect(run.count('unmapped', 'contact-preferences', 'crm.Made0')).toBe(2)
     expect(run.count('unmapped', 'contact-preferences', 'other')).toBe(60 + 100 - 2 * 48)
     expect(run.count('unmapped', 'contact-preferences')).toBe(162)
@@ -314,7 +316,11 @@ describe('events that a contract does not know', () => {
     const value = await run.encode(EmailOptIn, { version: 1, theme: 'dark' })
     await run.send(
       'crm.preferences.v1',
-      Array.from({ length: 80 }, (_, i) => ({ key: 'c', value, headers: envelope({ ce_id: `${i}`, ce_sequence: `${i + 1}`, ce_contractversion: `${i + 1}` }) ?? [] })),
+      Array.from({ length: 80 }, (_, i) => ({
+        key: 'c',
+        value,
+        headers: envelope({ ce_id: `${i}`, ce_sequence: `${i + 1}`, ce_contractversion: `${i + 1}` }) ?? [],
+      })),
     )
     const counted = [...run.counts.keys()].filter((name) => name.startsWith('contract_version contact-preferences '))
     expect(counted).toHaveLength(52)

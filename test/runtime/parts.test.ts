@@ -203,10 +203,19 @@ describe('a store', () => {
     const state = new TaskState(db, [store], { first: 4, most: 4, shared: { left: 0 } })
     const scope = new NodeScope(state, store, false)
     const slot = state.slots.of(Buffer.from('k'), 0, 1)
-    const flavour: Flavour = { key: keyCodec(text), value: undefined, language: undefined, source: '/a', type: undefined, inbox: false, admit: undefined }
+    const flavour: Flavour = {
+      key: keyCodec(text),
+      value: undefined,
+      language: undefined,
+      source: '/a',
+      type: undefined,
+      inbox: false,
+      admit: undefined,
+    }
     const causeAt = (offset: number): Rec => {
       const cause = new Rec()
-      cause.awake(`cause ${offset}`, offset, slot, { topic: 'in', partition: 1, offset }, flavour)
+      const place = { topic: 'in', partition: 1, offset }
+      cause.awake(`cause ${offset}`, offset, slot, place, place, flavour)
       return cause
     }
     const told = (): unknown => {
