@@ -11,6 +11,7 @@ import { Outbox } from '../src/runtime/outbox.ts'
 import { type Flavour, Rec } from '../src/runtime/record.ts'
 import { ROOM_OF_ONE } from '../src/runtime/slots.ts'
 import { TaskState } from '../src/runtime/state.ts'
+import { Variety } from '../src/runtime/variety.ts'
 import type { Row } from './table.ts'
 import { printTable } from './table.ts'
 
@@ -56,6 +57,7 @@ export async function kernelBench(records = 5_000_000): Promise<Row[]> {
     planHash: '',
     now: () => 0,
     freeze: false,
+    variety: new Variety(),
   })
   const builder = new BatchBuilder({ codecs: nativeCodecs })
   for (let i = 0; i < BATCH; i++) builder.add(1_700_000_000_000 + i, Buffer.from(`key-${i}`), Buffer.alloc(100, 1))

@@ -100,6 +100,8 @@ export interface ErrorDetails {
   readonly detail?: string | undefined
   /** What the reader can do about it. */
   readonly hint?: string | undefined
+  /** The event type in question, for who counts by it. */
+  readonly type?: string | undefined
   readonly cause?: unknown
 }
 
@@ -124,6 +126,7 @@ export class TidemarkError extends Error {
   readonly code: ErrorCode
   declare readonly detail: string | undefined
   declare readonly hint: string | undefined
+  declare readonly type: string | undefined
 
   constructor(code: ErrorCode, message: string, more: ErrorDetails = {}) {
     // Gathering frames is most of what an error costs. They are gathered once, below, and not here as well.
@@ -136,6 +139,7 @@ export class TidemarkError extends Error {
     // What is not there is not shown as undefined.
     if (more.detail !== undefined) this.detail = more.detail
     if (more.hint !== undefined) this.hint = more.hint
+    if (more.type !== undefined) this.type = more.type
     // They become text when somebody reads it, and not before: some errors are thrown for record after record.
     const trace = framesHere()
     let text: string | undefined

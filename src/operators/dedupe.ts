@@ -13,14 +13,14 @@ import { oneOf, shown } from '../base/options.ts'
 import { sha256 } from '../base/sha256.ts'
 import { type Duration, durationMs } from '../base/time.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
-import type { Fact, Incoming, KeyedNode, RowFormat, StoreSpec } from '../topology/node.ts'
+import type { Fact, Incoming, KeyedNode, RowFormat, Shape, StoreSpec } from '../topology/node.ts'
 import { mayFunction } from './given.ts'
 import { hasSpan, readSpans, type Spans, withNumber, writeSpans } from './spans.ts'
 
 export interface DedupeOptions<V, K> extends StepOptions {
   /**
    * What makes two facts the same: their event `id`, or their key and `sequence`.
-   * Default: `sequence` where the contract numbers the facts of a key, else `id`.
+   * Default: `sequence` where the contract numbers the facts of a key and none of the steps before gave them another, else `id`.
    */
   readonly by?: 'id' | 'sequence'
   /** An identity of your own, instead of `by`. */
@@ -36,9 +36,9 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
   mayFunction(options.id, `id of step "${step}"`, 'Say where it is: id: (value) => value.id.')
   mayFunction(options.sequence, `sequence of step "${step}"`, 'Say where it is: sequence: (value) => value.number.')
   if (options.by !== undefined) oneOf(options.by, ['id', 'sequence'], `by of step "${step}"`)
+  const numbered = shape.language?.sequence === 'per key' && !shape.rekeyed
   const bySequence =
-    options.sequence !== undefined ||
-    (options.id === undefined && (options.by ?? (shape.language?.sequence === 'per key' ? 'sequence' : 'id')) === 'sequence')
+    options.sequence !== undefined || (options.id === undefined && (options.by ?? (numbered ? 'sequence' : 'id')) === 'sequence')
   const custom = options.id ?? options.sequence
   const keepMs = durationMs(options.keep ?? '1d', `keep of step "${step}"`)
   if (keepMs === 0) {
@@ -46,7 +46,7 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
       hint: 'Remember them for as long as a producer may take to send a fact again, such as "1d".',
     })
   }
-  const node = bySequence ? seenBySequence(step, options.sequence) : seenById(step, options.id, keepMs)
+  const node = bySequence ? seenBySequence(step, options.sequence) : seenById(step, identityOf(options.id, shape), keepMs)
   return tip.draft.add(
     step,
     {
@@ -68,6 +68,13 @@ export function dedupe(tip: Tip, step: string, options: DedupeOptions<unknown, u
     options,
     tip.facts,
   )
+}
+
+/** A deletion has no value to take an identity of one's own from: it is known by its id. */
+function identityOf(id: DedupeOptions<unknown, unknown>['id'], { deletes }: Shape): (incoming: Incoming) => string {
+  if (id === undefined) return (incoming) => incoming.id
+  if (deletes) return (incoming) => (incoming.empty ? incoming.id : id(incoming.value, incoming))
+  return (incoming) => id(incoming.value, incoming)
 }
 
 type Parts = Pick<KeyedNode, 'store' | 'run' | 'holding'>
@@ -186,7 +193,7 @@ const marksFormat: RowFormat = {
   },
 }
 
-function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | undefined, keepMs: number): Parts {
+function seenById(step: string, idOf: (incoming: Incoming) => string, keepMs: number): Parts {
   // A store gives out the same list until its buckets change: their sub-keys are made once for all records in between.
   let buckets: readonly number[] = []
   let firsts: readonly string[] = []
@@ -194,7 +201,7 @@ function seenById(step: string, id: ((value: unknown, fact: Fact) => string) | u
     store: store(step, marksFormat, keepMs),
     holding: undefined,
     run: (incoming, scope, out, count) => {
-      fingerprint(id === undefined ? incoming.id : id(incoming.value, incoming))
+      fingerprint(idOf(incoming))
       const a = print[0] as number
       const b = print[1] as number
       const c = print[2] as number

@@ -73,7 +73,7 @@ export function process(tips: readonly Tip[], step: string, terms: ProcessTerms,
       emits:
         terms.passes === true
           ? first.shape
-          : shapeOf(first.shape.key, terms.value === undefined ? undefined : plainValue(terms.value), undefined),
+          : shapeOf(first.shape.key, terms.value === undefined ? undefined : plainValue(terms.value), undefined, first.shape.deletes),
       keeps: terms.keeps ?? false,
       wall: terms.wall ?? false,
       makes: true,

@@ -3,6 +3,8 @@
  *  - one that *replaces* has a gate: the fact's version decides, so duplicates and late facts cannot harm, and conflicts and gaps show;
  *  - one that *accumulates* cannot tell a second delivery from a second fact, so it must name the dedupe or order steps that make it safe.
  * A deleted row leaves a tombstone that remembers its version, so that a late fact does not bring it back.
+ *
+ * A deletion among the facts (a null value in a topic that is kept by key) deletes the row, unless the projection says what it does instead.
  */
 import { TidemarkError } from '../base/errors.ts'
 import { hashed } from '../base/murmur.ts'
@@ -12,15 +14,19 @@ import { checkedSchema, type Schema } from '../contract/schema.ts'
 import { checkedDecision, checkedWindow, type Decision, type Window } from '../contract/window.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Incoming, Scope } from '../topology/node.ts'
-import { checkedRevision, needFunctions } from './given.ts'
-import { refuseOtherEvents } from './shapes.ts'
+import { checkedRevision, mayFunction, needFunctions } from './given.ts'
+import { refuseDeletions, refuseOtherEvents } from './shapes.ts'
 
 export interface ProjectTerms extends StepOptions {
   readonly row: Schema<unknown>
   readonly fold:
     | ((row: unknown, value: unknown, fact: Fact) => unknown)
     | { readonly [type: string]: (row: unknown, event: unknown, fact: Fact) => unknown }
-  readonly gate?: { readonly version: (value: unknown, fact: Fact) => number }
+  readonly deleted?: (row: unknown, fact: Fact) => unknown
+  readonly gate?: {
+    readonly version: (value: unknown, fact: Fact) => number
+    readonly deleted?: (fact: Fact) => number | undefined
+  }
   readonly identity?: string | readonly string[]
   readonly owner?: Context
   readonly windows?: { readonly [fact: string]: Window }
@@ -39,8 +45,24 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
       hint: 'A fold that replaces the row has gate: { version }. A fold that adds up has identity: the dedupe or order steps that let each fact pass once.',
     })
   }
-  if (gate !== undefined) refuseUnknown(gate, ['version'], `gate of projection "${step}"`)
+  if (gate !== undefined) refuseUnknown(gate, ['version', 'deleted'], `gate of projection "${step}"`)
   if (gate !== undefined) needFunction(gate.version, `version, in the gate of projection "${step}",`, GATE)
+  mayFunction(gate?.deleted, `deleted, in the gate of projection "${step}",`, DELETED_VERSION)
+  mayFunction(
+    terms.deleted,
+    `deleted of projection "${step}"`,
+    'Write deleted: (row, fact) => row, or leave it out: then the row is deleted.',
+  )
+  const { deletes } = tip.shape
+  refuseDeletions(terms.deleted, tip.shape, `projection "${step}"`)
+  refuseDeletions(gate?.deleted, tip.shape, `the gate of projection "${step}"`)
+  if (deletes && gate !== undefined && gate.deleted === undefined) {
+    throw new TidemarkError('TOPOLOGY_INVALID', `the gate of projection "${step}" does not say which version a deletion has`, {
+      detail:
+        'What comes to it is from a topic that is kept by key, where a null value deletes, and a deletion has no value to take a version from.',
+      hint: DELETED_VERSION,
+    })
+  }
   const fold = foldOf(step, terms, tip)
   const windows: Record<string, ReturnType<typeof checkedWindow>> = {}
   for (const fact of tip.facts) {
@@ -67,7 +89,8 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
   const apply = (incoming: Incoming, scope: Scope, version: number, count: Count): void => {
     const row = scope.row()
     const existed = row.exists
-    const next = fold(existed ? row.value : undefined, incoming.value, incoming)
+    const before = existed ? row.value : undefined
+    const next = deletes && incoming.empty ? terms.deleted?.(before, incoming) : fold(before, incoming.value, incoming)
     about.version = version
     about.at = incoming.at
     if (next !== undefined) scope.put(next, '', about)
@@ -98,7 +121,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
         expires: undefined,
         marks: false,
         revision,
-        code: codeOf(terms.fold),
+        code: terms.deleted === undefined ? codeOf(terms.fold) : `${codeOf(terms.fold)}\ndeleted: ${String(terms.deleted)}`,
         view: Object.freeze({
           owner: terms.owner,
           windows: Object.freeze(windows),
@@ -113,8 +136,8 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
           apply(incoming, scope, stored + 1, count)
           return
         }
-        const version = gate.version(incoming.value, incoming)
-        if (!Number.isSafeInteger(version) || version < 1) {
+        const version = deletes && incoming.empty ? gate.deleted?.(incoming) : gate.version(incoming.value, incoming)
+        if (version === undefined || !Number.isSafeInteger(version) || version < 1) {
           throw new TidemarkError('ENVELOPE_INVALID', `the gate of "${step}" gave version ${shown(version)}`, {
             detail: 'Versions are whole numbers from 1.',
             hint: GATE,
@@ -141,6 +164,7 @@ export function project(tip: Tip, step: string, terms: ProjectTerms, reads: read
   )
 }
 
+const DELETED_VERSION = 'Where facts carry the number of the row, as those of a state topic do, write deleted: (fact) => fact.sequence.'
 const GATE = 'Take a number that the source raises with every change of the key, such as (event, fact) => fact.sequence.'
 
 /** What only a program without the compiler gets wrong: values of another kind than the terms are. */
@@ -184,6 +208,7 @@ function foldOf(step: string, terms: ProjectTerms, tip: Tip): (row: unknown, val
     if (each === undefined)
       throw new TidemarkError('EVENT_UNKNOWN', `the fold of "${step}" has no case for "${type}"`, {
         hint: `Add ${type}: (row, event) => row.`,
+        type,
       })
     return each(row, value, fact)
   }

@@ -13,8 +13,8 @@ export function plainValue(schema: Schema<unknown>): ValueSpec {
   return Object.freeze({ readers: Object.freeze({ '': schema }), tagged: false })
 }
 
-export function shapeOf(key: Key<unknown>, value: ValueSpec | undefined, language: AnyContract | undefined): Shape {
-  return Object.freeze({ key, value, language, contexts: language === undefined ? [] : [language.owner.name] })
+export function shapeOf(key: Key<unknown>, value: ValueSpec | undefined, language: AnyContract | undefined, deletes = false): Shape {
+  return Object.freeze({ key, value, language, contexts: language === undefined ? [] : [language.owner.name], rekeyed: false, deletes })
 }
 
 /** Whether two streams can share a topic: the same key and the same values. */
@@ -28,6 +28,26 @@ export function sameShape(a: Shape, b: Shape): boolean {
     (a.value === undefined) === (b.value === undefined) &&
     schemasOf(a) === schemasOf(b)
   )
+}
+
+/** What several streams are as one. They are of the same key and values, and what holds of their facts must hold of those of each. */
+export function jointShape(shapes: readonly Shape[]): Shape {
+  return Object.freeze({
+    ...(shapes[0] as Shape),
+    rekeyed: shapes.some(({ rekeyed }) => rekeyed),
+    deletes: shapes.some(({ deletes }) => deletes),
+  })
+}
+
+/**
+ * What a step says of deletions says something only where there are some.
+ * @throws TidemarkError TOPOLOGY_INVALID
+ */
+export function refuseDeletions(said: unknown, { deletes }: Shape, what: string): void {
+  if (said === undefined || deletes) return
+  throw new TidemarkError('TOPOLOGY_INVALID', `${what} says what a deletion is, and nothing that comes to it deletes`, {
+    hint: 'Deletions come from topics that are kept by key: of a contract with exchange: "state", or of a stream with cleanup: "compact".',
+  })
 }
 
 /** What a function is given as the value: nothing, where its step says that it reads no field, so that nothing is decoded for it. */

@@ -17,9 +17,9 @@ import { needOptions, readsOf, tipOf } from './given.ts'
 import { type OrderOptions, order } from './order.ts'
 import { type ProcessTerms, process } from './process.ts'
 import { type ProjectTerms, project } from './project.ts'
-import { eventValues, plainValue, sameShape, shapeOf } from './shapes.ts'
+import { eventValues, jointShape, plainValue, sameShape, shapeOf } from './shapes.ts'
 import { branch, conform, factsOf, filter, flatMap, keyBy, map, merge, shapesDiffer } from './stateless.ts'
-import { type Ignored, type Rejection, translate } from './translate.ts'
+import { type Ignored, type Rejection, type TranslateTerms, translate } from './translate.ts'
 
 /**
  * What a function sees of a value when its step says which fields it `reads`: those, and of an event its `type`. With `reads: []` it sees nothing,
@@ -55,6 +55,8 @@ interface Terms<K, V, Row, D extends string> extends StepOptions {
   readonly row: Schema<Row>
   /** One function, or one case an event type; `undefined` deletes the row. Pure: it returns another row and leaves its arguments alone. */
   readonly fold: Fold<V, K, Row>
+  /** What a deletion does, where facts come from a topic that is kept by key. Default: it deletes the row. */
+  readonly deleted?: (row: Row | undefined, fact: Fact<K>) => Row | undefined
   /** The context that owns the projection; facts of another context must be translated, or conformed to, before. */
   readonly owner?: Context
   readonly decisions?: { readonly [N in D]: Decision }
@@ -70,7 +72,8 @@ interface Refused<Reason extends string> {
 }
 type Safety<V, K> =
   | {
-      /** For folds that replace: a fact's version, from 1. */ readonly gate: { readonly version: (value: V, fact: Fact<K>) => number }
+      /** For folds that replace: a fact's version, from 1; and a deletion's, where there are deletions. */
+      readonly gate: { readonly version: (value: V, fact: Fact<K>) => number; readonly deleted?: (fact: Fact<K>) => number | undefined }
       readonly identity?: Refused<'versions make this fold safe, so it names no identity'>
     }
   | {
@@ -123,9 +126,14 @@ export class Stream<K, V, Facts extends string> {
     step: string,
     to: Contract<Name, K2, V2>,
     cases: [V] extends [{ readonly type: string }] ? Cases<V, K, NoInfer<Outcome<K2, V2>>, R> : never,
-    options: StepOptions & Reads<R> = {},
+    options: StepOptions &
+      Reads<R> & {
+        /** What a deletion becomes, where facts come from a topic that is kept by key. */
+        readonly deleted?: ((fact: Fact<K>) => NoInfer<Outcome<K2, V2>>) | 'ignore'
+      } = {},
   ): Stream<K2, V2, Facts> {
-    return new Stream(translate(this.#tip, step, to as unknown as AnyContract, cases as never, options, readsOf(step, options)))
+    const terms = options as TranslateTerms
+    return new Stream(translate(this.#tip, step, to as unknown as AnyContract, cases as never, terms, readsOf(step, options)))
   }
   /** Takes over another context's language, with a reason. */
   conform(step: string, to: Context, about: { readonly why: string }): Stream<K, V, Facts> {
@@ -259,7 +267,7 @@ export class Flow {
           noDedupe: options.noDedupe,
           retentionMs: contract.retentionMs,
           cleanup: contract.exchange === 'state' ? 'compact' : 'delete',
-          emits: shapeOf(contract.key, eventValues(language), language),
+          emits: shapeOf(contract.key, eventValues(language), language, contract.exchange === 'state'),
         },
         options,
         [contract.name],
@@ -299,7 +307,7 @@ export class Flow {
           noDedupe: undefined,
           retentionMs: -1,
           cleanup,
-          emits: shapeOf(serdes.key, plainValue(serdes.value), undefined),
+          emits: shapeOf(serdes.key, plainValue(serdes.value), undefined, cleanup === 'compact'),
         },
         options,
         [],
@@ -328,7 +336,7 @@ export class Flow {
           kind: 'repartition',
           operator: 'inbox',
           from: tips.map((tip) => tip.from),
-          emits: first.shape,
+          emits: jointShape(tips.map(({ shape }) => shape)),
           partitions: options.partitions,
           reads: [],
           passes: true,

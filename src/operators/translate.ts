@@ -1,13 +1,14 @@
 /**
  * translate: the anti-corruption step. A foreign fact becomes facts of another contract, in that contract's language and under its key;
- * or is ignored, or rejected, each in so many words.
+ * or is ignored, or rejected, each in so many words. So is a deletion, where the foreign facts are a state.
  */
 import { TidemarkError } from '../base/errors.ts'
 import { isRecord, needFunction, refuse } from '../base/options.ts'
 import { type AnyContract, checkedContract, type Translated } from '../contract/contract.ts'
 import type { StepOptions, Tip } from '../topology/builder.ts'
 import type { Count, Fact, Out } from '../topology/node.ts'
-import { eventValues, refuseOtherEvents, shapeOf } from './shapes.ts'
+import { mayFunction } from './given.ts'
+import { eventValues, refuseDeletions, refuseOtherEvents, shapeOf } from './shapes.ts'
 
 /** Says that a fact does not fit what the target means. It is answered as the step's `onError` says. */
 export interface Rejection {
@@ -33,13 +34,16 @@ export function ignore(reason: string): Ignored {
 
 type Case = (event: unknown, fact: Fact) => unknown
 type Cases = { readonly [type: string]: Case | 'ignore' }
+export interface TranslateTerms extends StepOptions {
+  readonly deleted?: ((fact: Fact) => unknown) | 'ignore'
+}
 
 export function translate(
   tip: Tip,
   step: string,
   to: AnyContract,
   cases: Cases,
-  options: StepOptions,
+  options: TranslateTerms,
   reads: readonly string[] | undefined,
 ): Tip {
   checkedContract(to, `what step "${step}" translates to`)
@@ -61,6 +65,16 @@ export function translate(
       })
     }
   }
+  const { deleted } = options
+  if (deleted !== 'ignore') mayFunction(deleted, `deleted of step "${step}"`, "Write deleted: (fact) => a fact, or deleted: 'ignore'.")
+  const { deletes } = tip.shape
+  refuseDeletions(deleted, tip.shape, `step "${step}"`)
+  if (deletes && deleted === undefined) {
+    throw new TidemarkError('TOPOLOGY_INVALID', `step "${step}" has no case for a deletion`, {
+      detail: 'What comes to it is from a topic that is kept by key, where a null value deletes.',
+      hint: `Say what that means behind the cases: { deleted: (fact) => ... }, or { deleted: 'ignore' }.`,
+    })
+  }
   return tip.draft.add(
     step,
     {
@@ -72,25 +86,34 @@ export function translate(
       reads,
       does: {
         run: (incoming, out, count) => {
+          if (deletes && incoming.empty) {
+            if (deleted === 'ignore') count('ignored', 'deletion')
+            else placeAll((deleted as (fact: Fact) => unknown)(incoming), out, count)
+            return
+          }
           const event = incoming.value as { readonly type: string }
           const translation = cases[event.type]
           if (translation === undefined)
             throw new TidemarkError('EVENT_UNKNOWN', `step "${step}" has no case for "${event.type}"`, {
               hint: `Translate it, or say ${event.type}: 'ignore'.`,
+              type: event.type,
             })
           if (translation === 'ignore') {
             count('ignored', event.type)
             return
           }
-          const result = translation(event, incoming)
-          if (Array.isArray(result)) for (const each of result) place(each, out, count)
-          else place(result, out, count)
+          placeAll(translation(event, incoming), out, count)
         },
       },
     },
     options,
     tip.facts,
   )
+
+  function placeAll(result: unknown, out: Out, count: Count): void {
+    if (Array.isArray(result)) for (const each of result) place(each, out, count)
+    else place(result, out, count)
+  }
 
   function place(result: unknown, out: Out, count: Count): void {
     if (typeof result === 'object' && result !== null) {

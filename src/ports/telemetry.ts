@@ -21,7 +21,7 @@ export const COUNTERS = {
   unparked: 'a parked key went on',
   held: 'a fact was held behind a gap or a parked key',
   ignored: 'an event type was ignored, as the translation says',
-  unmapped: 'an event of a type that the contract does not know',
+  unmapped: 'an event of a type that the contract does not know, by its type',
   rejected: 'a translation rejected a fact',
   dead: 'a record was dead-lettered',
   retried: 'a failed invocation was run again',

@@ -84,7 +84,7 @@ export function sendDeadLetter(outbox: Outbox, letter: DeadLetter): void {
   )
   add(DEAD_HEADER.failedAt, String(letter.now))
   const headers = withHeaders(
-    attempt(() => rec.headerBytes(false)),
+    attempt(() => rec.headerBytes('itself')),
     extra,
   )
   // A timestamp that no clock shows may be what failed, and no batch could take it.

@@ -9,11 +9,12 @@ import type { AnyContract } from '../contract/contract.ts'
 import { HEADER } from '../contract/envelope.ts'
 import type { Rec } from './record.ts'
 import type { Tally } from './tally.ts'
+import type { Variety } from './variety.ts'
 
 /** Checks one record of a contract's topic. @throws TidemarkError ENVELOPE_INVALID, SOURCE_FOREIGN, KEY_INVALID, PARTITION_MISMATCH, EVENT_UNKNOWN, FRAMING_INVALID, SCHEMA_* */
 export type Entry = (rec: Rec) => void
 
-export function entryOf(contract: AnyContract, partitions: number, tally: Tally): Entry {
+export function entryOf(contract: AnyContract, partitions: number, tally: Tally, variety: Variety): Entry {
   const sources = contract.sources.map((source) => Buffer.from(source))
   const types = new Set(Object.keys(contract.events).map((type) => `${contract.owner.name}.${type}`))
   const needsId = contract.envelope.id === undefined
@@ -47,6 +48,7 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
     if (type !== undefined && !types.has(type) && contract.unknownEvents === 'dead-letter') {
       throw new TidemarkError('EVENT_UNKNOWN', `contract "${contract.name}" has no event "${type}"`, {
         hint: 'Add it to the contract, or say unknownEvents: "ignore".',
+        type,
       })
     }
     const wanted = partitionOf(rec.payload, partitions, rec.keyAt, rec.keyEnd)
@@ -60,7 +62,8 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
         },
       )
     }
-    if (timeOf !== undefined) {
+    // A deletion has no value that could tell its time.
+    if (timeOf !== undefined && !(contract.exchange === 'state' && rec.empty)) {
       const at = timeOf(rec.value as never)
       if (!plausibleTime(at))
         throw new TidemarkError('ENVELOPE_INVALID', `a fact of "${contract.name}" gives ${at} as its time`, {
@@ -68,7 +71,11 @@ export function entryOf(contract: AnyContract, partitions: number, tally: Tally)
         })
       rec.at = at
     }
-    tally.count('contract_version', rec.contractVersion)
+    const { contractVersion } = rec
+    tally.count(
+      'contract_version',
+      contractVersion === contract.version ? contractVersion : variety.of(tally.step, 'contract_version', String(contractVersion)),
+    )
   }
 }
 

@@ -2,11 +2,12 @@
  * The envelope as bytes. Reading walks the headers of a record once and notes where each known one lies; texts are made only when somebody
  * asks. Writing is one pass into a reused writer. Names and formats are in `contract/envelope.ts`.
  */
-import { ByteWriter, binary, EMPTY, utf8 } from '../base/bytes.ts'
-import { HEADER, originText, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
+import { ByteWriter, EMPTY, utf8 } from '../base/bytes.ts'
+import { sha256Hex128 } from '../base/sha256.ts'
+import { HEADER, originText, SEQUENCE_DIGITS, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
 import { HeaderCursor } from '../ports/record-batch/index.ts'
 
-type Field = Exclude<keyof typeof HEADER, 'specVersion' | 'subject' | 'partitionKey' | 'time'>
+type Field = Exclude<keyof typeof HEADER, 'specVersion' | 'partitionKey' | 'time'>
 const FIELDS: readonly Field[] = [
   'id',
   'type',
@@ -27,6 +28,19 @@ const BY_LENGTH: readonly (readonly number[])[] = Array.from({ length: 32 }, (_,
 )
 
 const cursor = new HeaderCursor()
+
+/** Where a record lies. */
+export interface Place {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+}
+
+const AT = '@'.charCodeAt(0)
+const SLASH = '/'.charCodeAt(0)
+const origin = { topic: '', partition: 0, offset: 0 }
+let topicBytes: Buffer = EMPTY
+let read = 0
 
 /** Where the envelope of one record lies. Reused for record after record. */
 export class Envelope {
@@ -72,6 +86,36 @@ export class Envelope {
     return false
   }
 
+  /** Where `tm_origin` says that a record lies; undefined where it does not. The place is reused: copy what you keep. */
+  origin(): Place | undefined {
+    const at = this.places[INDEX.origin * 2] as number
+    if (at === 0) return undefined
+    const { payload } = this
+    const behindPartition = this.#number(this.places[INDEX.origin * 2 + 1] as number, at)
+    origin.offset = read
+    const end = payload[behindPartition] === AT ? this.#number(behindPartition, at) : at
+    if (end === at || payload[end] !== SLASH) return undefined
+    origin.partition = read
+    // Mostly the topic of the record before.
+    if (end - at !== topicBytes.length || !same(payload, at, topicBytes)) {
+      topicBytes = Buffer.from(payload.subarray(at, end))
+      origin.topic = utf8(topicBytes)
+    }
+    return origin
+  }
+
+  /** Reads the digits that end at `end` into `read`; where what stands before them lies, or `from` when there are none. */
+  #number(end: number, from: number): number {
+    read = 0
+    let at = end - 1
+    for (let scale = 1; at >= from; at--, scale *= 10) {
+      const digit = (this.payload[at] as number) - 48
+      if (digit < 0 || digit > 9) break
+      read += digit * scale
+    }
+    return at === end - 1 ? from : Math.max(at, from)
+  }
+
   /** A field of digits as a number; undefined when it is absent, NaN when it is not a whole number below 10^16. */
   digits(field: Field): number | undefined {
     const at = this.places[INDEX[field] * 2] as number
@@ -94,6 +138,28 @@ function same(payload: Buffer, at: number, text: Buffer): boolean {
 }
 
 const NAME_BYTES = Object.fromEntries(Object.values(HEADER).map((name) => [name, Buffer.from(name)])) as Record<string, Buffer>
+
+/** Where the headers of a record lie. */
+export interface Carrier {
+  readonly payload: Buffer
+  readonly headersAt: number
+  readonly headersEnd: number
+  readonly headerCount: number
+}
+
+const others = new HeaderCursor()
+/** So many the count of headers tells in one byte. */
+const COUNT_MAX = 63
+/** Bytes of headers up to which those of somebody else are added: a reader takes 64 KiB. */
+const OTHERS_MAX = 60 * 1024
+
+/** Whether a header's name begins with `ce_` or `tm_`. */
+function isOwn(payload: Buffer, at: number, end: number): boolean {
+  return end - at >= 3 && (same(payload, at, CE) || same(payload, at, TM))
+}
+
+const CE = Buffer.from('ce_')
+const TM = Buffer.from('tm_')
 
 /** Collects headers as `BatchBuilder.add` takes them. Reused: `bytes()` is valid until the next `begin`. */
 export class HeaderWriter {
@@ -134,15 +200,18 @@ export class HeaderWriter {
     return this
   }
 
-  /** Adds all headers of another record but those that `without` names; `raw` is as headers lie in a record. */
-  copy(raw: Buffer, count: number, without: (name: string) => boolean): this {
-    const from = new HeaderCursor()
-    from.reset(raw, 0, raw.length, count)
-    while (from.next() && this.#count < 60) {
-      if (without(binary(raw, from.nameAt, from.nameEnd))) continue
-      this.#writer.varint(from.nameEnd - from.nameAt).put(raw.subarray(from.nameAt, from.nameEnd))
-      if (from.valueAt < 0) this.#writer.varint(-1)
-      else this.#writer.varint(from.valueEnd - from.valueAt).put(raw.subarray(from.valueAt, from.valueEnd))
+  /** Adds what else a record carries: its headers but those of an envelope and tidemark's own, as many as fit. */
+  addOthers({ payload, headersAt, headersEnd, headerCount }: Carrier): this {
+    if (headersAt < 0) return this
+    others.reset(payload, headersAt, headersEnd, headerCount)
+    while (others.next() && this.#count < COUNT_MAX) {
+      const { nameAt, nameEnd, valueAt, valueEnd } = others
+      if (isOwn(payload, nameAt, nameEnd)) continue
+      const value = valueAt < 0 ? undefined : payload.subarray(valueAt, valueEnd)
+      if (this.#writer.at + nameEnd - nameAt + (value?.length ?? 0) > OTHERS_MAX) continue
+      this.#writer.varint(nameEnd - nameAt).put(payload.subarray(nameAt, nameEnd))
+      if (value === undefined) this.#writer.varint(-1)
+      else this.#writer.varint(value.length).put(value)
       this.#count += 1
     }
     return this
@@ -173,22 +242,44 @@ export interface Enveloped {
 const writer = new HeaderWriter()
 
 /**
- * The headers of a fact. For an inbox the business time is left to the record's timestamp and the origin is added; on other topics the
- * fact is described in full. Valid until the next call.
+ * Characters of a text in an envelope. Texts of producers and keys may be as long as a record, some of them are in an envelope twice, and a reader
+ * refuses batches whose headers are too large: one such fact would end the reading of a topic.
  */
-export function envelopeBytes(fact: Enveloped, origin: { topic: string; partition: number; offset: number } | undefined): Buffer {
+const TEXT_MAX = 2_000
+
+/** An id that is too long is told by what it hashes to: the same everywhere, and still nobody else's. */
+function idText(id: string | undefined): string | undefined {
+  return id === undefined || id.length <= TEXT_MAX ? id : sha256Hex128(id)
+}
+
+function shortText(text: string | undefined): string | undefined {
+  return text === undefined || text.length <= TEXT_MAX ? text : undefined
+}
+
+/**
+ * The headers of a fact. For an inbox the business time is left to the record's timestamp, the partition key to its key, and the origin is added; on
+ * other topics the fact is described in full. Valid until the next call.
+ * @param from the record whose other headers go on with the fact
+ */
+export function envelopeBytes(fact: Enveloped, origin: Place | undefined, from?: Carrier): Buffer {
   writer
     .begin()
     .add(HEADER.specVersion, SPEC_VERSION)
-    .add(HEADER.id, fact.id)
-    .add(HEADER.type, fact.eventType)
-    .add(HEADER.source, fact.source)
+    .add(HEADER.id, idText(fact.id))
+    .add(HEADER.type, shortText(fact.eventType))
+    .add(HEADER.source, shortText(fact.source))
   if (origin === undefined) writer.add(HEADER.time, timeText(fact.at))
   writer.add(HEADER.recordedTime, timeText(fact.recordedAt))
-  if (origin === undefined) writer.add(HEADER.partitionKey, fact.partitionKey)
-  if (fact.sequence !== undefined) writer.add(HEADER.sequence, sequenceText(fact.sequence))
-  writer.add(HEADER.correlationId, fact.correlationId).add(HEADER.causationId, fact.causationId)
-  if (fact.contractVersion > 0) writer.add(HEADER.contractVersion, String(fact.contractVersion))
+  if (origin === undefined) writer.add(HEADER.partitionKey, shortText(fact.partitionKey))
+  const { sequence } = fact
+  // What came as no number is passed on as none.
+  if (sequence !== undefined) {
+    if (Number.isSafeInteger(sequence) && sequence >= 0) writer.addNumbered(HEADER.sequence, '', sequence, SEQUENCE_DIGITS)
+    else writer.add(HEADER.sequence, sequenceText(sequence))
+  }
+  writer.add(HEADER.correlationId, idText(fact.correlationId)).add(HEADER.causationId, idText(fact.causationId))
+  if (fact.contractVersion > 0) writer.addNumbered(HEADER.contractVersion, '', fact.contractVersion)
   if (origin !== undefined) writer.add(HEADER.origin, originText(origin.topic, origin.partition, origin.offset))
+  if (from !== undefined) writer.addOthers(from)
   return writer.bytes()
 }

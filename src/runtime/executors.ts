@@ -4,6 +4,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import { derivedId } from '../contract/envelope.ts'
 import type { KeyedNode, StepNode } from '../topology/node.ts'
+import type { Place } from './envelope.ts'
 import type { Failures } from './failures.ts'
 import type { Outbox } from './outbox.ts'
 import type { Outlet, Taker } from './outlet.ts'
@@ -142,6 +143,8 @@ export class KeyedExecutor implements Taker {
   readonly #tally: Tally
   readonly #failures: Failures
   readonly #place: { topic: string; partition: number }
+  /** Where the record lies that moved time to the timer that goes off, or that asked for a page. */
+  #movedBy: Place | undefined
   readonly #flavour: Flavour
   readonly #pages: PageWish[]
   readonly #timer = new Rec()
@@ -175,6 +178,8 @@ export class KeyedExecutor implements Taker {
 
   take(rec: Rec, input: number): void {
     const failures = this.#failures
+    // Wall time moves by itself, so what it wakes is told by the record before.
+    if (this.node.wall) this.#movedBy = placeOf(rec)
     // Time moves first, also by what will be held: a timer that goes off may be what parks this very key.
     this.#advance(rec)
     if (failures.holds(rec)) return
@@ -187,7 +192,7 @@ export class KeyedExecutor implements Taker {
         scope.begin(slot, rec)
         out.begin(rec, slot)
         this.#run(rec, scope, out, this.#tally.count)
-        if (scope.wantsPage) this.#cause = rec.id
+        if (scope.wantsPage) this.#asked(rec)
         break
       } catch (error) {
         scope.undo()
@@ -196,6 +201,11 @@ export class KeyedExecutor implements Taker {
       }
     }
     this.#finish()
+  }
+
+  #asked(rec: Rec): void {
+    this.#cause = rec.id
+    this.#movedBy = placeOf(rec)
   }
 
   /** Moves the step's clock; what is due by then is woken first. */
@@ -208,7 +218,10 @@ export class KeyedExecutor implements Taker {
     if (to <= store.streamTime) return
     store.streamTime = to
     if (store.timers.size === 0) return
-    for (let due = store.timers.due(to); due !== undefined; due = store.timers.due(to)) this.#wake('stream', due)
+    const first = store.timers.due(to)
+    if (first === undefined) return
+    this.#movedBy = placeOf(rec)
+    for (let due: string | undefined = first; due !== undefined; due = store.timers.due(to)) this.#wake('stream', due)
   }
 
   wakeByWall(now: number): void {
@@ -225,7 +238,7 @@ export class KeyedExecutor implements Taker {
     const slot = this.#state.slots.of(timer.key, 0, timer.key.length)
     const rec = this.#timer
     const id = derivedId(`${this.node.id}/${timer.key.toString('hex')}`, timer.sub, timer.at)
-    rec.awake(id, timer.at, slot, this.#place, this.#flavour)
+    rec.awake(id, timer.at, slot, this.#place, this.#movedBy, this.#flavour)
     // Of a parked key: the timer waits behind what parked it.
     if (this.#failures.holds(rec)) return
     this.#invoke(rec, () => {
@@ -239,7 +252,7 @@ export class KeyedExecutor implements Taker {
     const { page } = this.node
     if (page === undefined) return
     const rec = this.#timer
-    rec.awake(derivedId(cause, `${this.node.id}!page`, 0), this.store.streamTime, slot, this.#place, this.#flavour)
+    rec.awake(derivedId(cause, `${this.node.id}!page`, 0), this.store.streamTime, slot, this.#place, this.#movedBy, this.#flavour)
     this.#invoke(rec, () => page(rows, next, this.#scope, this.#out, this.#tally.count))
   }
 
@@ -253,7 +266,7 @@ export class KeyedExecutor implements Taker {
         scope.begin(slot, rec)
         out.begin(rec, slot)
         call()
-        if (scope.wantsPage) this.#cause = rec.id
+        if (scope.wantsPage) this.#asked(rec)
         break
       } catch (error) {
         scope.undo()
@@ -272,6 +285,11 @@ export class KeyedExecutor implements Taker {
     if (from !== undefined) this.#pages.push({ executor: this, slot: scope.slot, from, cause: this.#cause })
     this.#out.flush()
   }
+}
+
+function placeOf(rec: Rec): Place {
+  const { topic, partition, offset } = rec.place()
+  return { topic, partition, offset }
 }
 
 /** The end of a stage: a topic. */
@@ -309,7 +327,7 @@ export class SinkTaker implements Taker {
     const key = rec.keyBytes()
     // Records without a key are tidemark's own in an inbox, and nothing behind it could keep state for one.
     if (key === null && this.#inbox) throw new TidemarkError('KEY_INVALID', 'a record without a key came to an inbox', { hint: KEYLESS })
-    const headers = rec.headerBytes(this.#inbox)
+    const headers = rec.headerBytes(this.#inbox ? 'inbox' : 'topic')
     this.#outbox.send(this.#topic, this.#partitions, rec.partition, rec.at, key, rec.valueBytes(), headers)
   }
 }

@@ -56,12 +56,15 @@ export class Failures {
     const { onError, id } = this.#node
     const verdict = verdictOn(error, attempt, { ...onError, unknownEvents: this.#unknownEvents })
     const failure = asFailure(error, id)
+    // Whatever becomes of it: a type that nobody here knows is news by itself.
+    if (failure.code === 'EVENT_UNKNOWN') {
+      this.#tally.count('unmapped', this.#parts.variety.of(id, 'unmapped', failure.type ?? 'other'))
+    }
     switch (verdict) {
       case 'again':
         this.#tally.count('retried')
         return true
       case 'drop':
-        this.#tally.count('unmapped')
         return false
       case 'dead-letter':
         this.#bury(rec, failure, attempt)

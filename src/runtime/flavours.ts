@@ -6,7 +6,7 @@ import type { Schema } from '../contract/schema.ts'
 import type { Serdes, ValueCodec } from '../ports/serde.ts'
 import type { Graph, Node, NodeId, Shape } from '../topology/node.ts'
 import { readsLog, storeOf } from '../topology/node.ts'
-import type { Flavour } from './record.ts'
+import type { Flavour } from './flavour.ts'
 import type { RowCodec } from './rows.ts'
 
 export interface Codecs {
@@ -29,7 +29,13 @@ export async function codecsOf(graph: Graph, serdes: Serdes): Promise<Codecs> {
     else
       flavours.set(
         node.id,
-        await flavourOf(node.emits, serdes, `${graph.name}.${node.id}`, readsLog(node) ? { reads: fieldsRead(graph, node) } : 'writes'),
+        await flavourOf(
+          node.emits,
+          serdes,
+          `${graph.name}.${node.id}`,
+          readsLog(node) ? { reads: fieldsRead(graph, node) } : 'writes',
+          node.kind === 'repartition' || node.from.some(({ id }) => flavours.get(id)?.inbox === true),
+        ),
       )
     const store = storeOf(node)
     if (store === undefined) continue
@@ -45,20 +51,25 @@ export async function codecsOf(graph: Graph, serdes: Serdes): Promise<Codecs> {
  * are registered by those who write them.
  */
 export async function flavourOf(
-  shape: Shape,
+  shape: Pick<Shape, 'key' | 'value' | 'language'>,
   serdes: Serdes,
   subject: string,
   use: 'writes' | { readonly reads: readonly string[] | undefined },
+  inbox = false,
 ): Promise<Flavour> {
   const { language, value } = shape
   const readers = new Map(Object.entries(value?.readers ?? {}).map(([name, { avro }]) => [name, avro]))
   const writes = use === 'writes'
   const spec = { readers, tagged: value?.tagged ?? false, fields: writes ? undefined : use.reads, writes }
+  const speaker = language?.owner.name ?? subject.slice(0, subject.indexOf('.'))
+  const record = language === undefined ? value?.readers['']?.name : undefined
   return {
     key: await keyCodecOf(shape.key, serdes, language?.name ?? subject),
     value: value === undefined ? undefined : await serdes.values(language?.name ?? subject, spec),
     language,
-    source: `/${language?.owner.name ?? subject.slice(0, subject.indexOf('.'))}`,
+    source: `/${speaker}`,
+    type: record === undefined ? undefined : `${speaker}.${record.slice(record.lastIndexOf('.') + 1)}`,
+    inbox,
     admit: language === undefined ? undefined : admitOf(language),
   }
 }

@@ -21,7 +21,8 @@ export interface Edge {
 }
 
 export class Outlet implements Out {
-  readonly #step: string
+  /** Who makes what this step makes: the step, and the number of the next record of an invocation. */
+  readonly #maker: { readonly step: string; index: number }
   readonly #topic: string
   /** Successors by output. */
   readonly #edges: readonly (readonly Edge[])[]
@@ -40,12 +41,11 @@ export class Outlet implements Out {
   readonly #keepsKey: boolean
   #cause: Rec | undefined
   #slot: KeySlot | undefined
-  #index = 0
 
   /** @param keepsKey the step has state by key and does not say that it changes keys: a fact under another key is a mistake */
   constructor(step: string, topic: string, edges: readonly (readonly Edge[])[], flavour: Flavour, keepsKey: boolean) {
     this.#keepsKey = keepsKey
-    this.#step = step
+    this.#maker = { step, index: 0 }
     this.#topic = topic
     this.#edges = edges
     this.#flavour = flavour
@@ -62,7 +62,7 @@ export class Outlet implements Out {
   begin(cause: Rec, slot: KeySlot | undefined): void {
     this.#cause = cause
     this.#slot = slot
-    this.#index = 0
+    this.#maker.index = 0
   }
 
   same(port = 0): void {
@@ -71,25 +71,35 @@ export class Outlet implements Out {
 
   value(value: unknown, port = 0): void {
     const rec = this.#make()
-    rec.reshape(this.#cause as Rec, this.#flavour, value)
+    rec.reshape(this.#cause as Rec, this.#flavour, this.#maker, value)
+    this.#maker.index += 1
     if (this.writes) rec.write()
     this.#put(rec, port)
   }
 
+  empty(): void {
+    const rec = this.#make()
+    rec.reshape(this.#cause as Rec, this.#flavour, this.#maker)
+    this.#maker.index += 1
+    this.#put(rec, 0)
+  }
+
   keyed(key: unknown): void {
     const rec = this.#make()
-    rec.rekey(this.#cause as Rec, this.#flavour, key)
+    rec.rekey(this.#cause as Rec, this.#flavour, this.#maker, key)
+    this.#maker.index += 1
     this.#put(rec, 0)
   }
 
   fact(key: unknown, value: unknown, at?: number): void {
     const cause = this.#cause as Rec
-    if (at !== undefined && !plausibleTime(at)) throw new TypeError(`step "${this.#step}" sends a fact of time ${at}`)
+    if (at !== undefined && !plausibleTime(at)) throw new TypeError(`step "${this.#maker.step}" sends a fact of time ${at}`)
     const rec = this.#make()
-    rec.derive(cause, this.#flavour, this.#step, this.#index++, { key, value, at: at ?? cause.at })
+    rec.derive(cause, this.#flavour, this.#maker, { key, value, at: at ?? cause.at })
+    this.#maker.index += 1
     if (this.#keepsKey && this.#slot !== undefined && !this.#slot.key.equals(rec.keyBytes() ?? EMPTY)) {
       throw new TypeError(
-        `step "${this.#step}" sends a fact under another key: say rekeys: true, and put an inbox before state by that key`,
+        `step "${this.#maker.step}" sends a fact under another key: say rekeys: true, and put an inbox before state by that key`,
       )
     }
     if (this.writes) rec.write()

@@ -2,47 +2,47 @@
  * A record on its way through a stage. One object is reused for many records, so nothing is allocated for a record that only passes: texts,
  * keys and values are made when a function first asks for them, and at most once.
  *
- * A record has one of three origins, and its identity follows from that:
+ * A record has one of four origins, and its identity follows from that:
  *   wire      read from a batch, or from bytes that a step kept: identity from its envelope
- *   reshaped  another value or key for the record it was made from: that one's identity
- *   derived   a new fact that a step made: an id derived from the cause's, which is the causation too
+ *   reshaped  another value in place of one: an event of its own, still the fact of that number among its key's
+ *   rekeyed   the same value under another key: an event of its own, still said by who said it; it has no number there
+ *   derived   a new fact that a step made
+ * What is made here has an id derived from that of what it was made from, which is its cause, and its conversation is that of the record of the log.
  */
-import { ByteReader, ByteWriter, EMPTY } from '../base/bytes.ts'
+import { ByteWriter, EMPTY } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { hash64 } from '../base/murmur.ts'
 import type { AnyContract } from '../contract/contract.ts'
 import { derivedId, originText, parseTime } from '../contract/envelope.ts'
-import type { KeyCodec } from '../contract/key.ts'
 import { type Columns, NO_HEADERS } from '../ports/record-batch/index.ts'
 import type { ValueCodec } from '../ports/serde.ts'
 import type { Incoming } from '../topology/node.ts'
 import { checkRoom, encodeValue } from './encode.ts'
-import { Envelope, envelopeBytes } from './envelope.ts'
+import { Envelope, envelopeBytes, type Place } from './envelope.ts'
+import type { Flavour } from './flavour.ts'
+import { readKept, writeKept } from './kept.ts'
 import type { KeySlot } from './slots.ts'
 
-/** What all records of one edge share. */
-export interface Flavour {
-  readonly key: KeyCodec<unknown>
-  readonly value: ValueCodec | undefined
-  readonly language: AnyContract | undefined
-  /** `/<context>` of derived facts. */
-  readonly source: string
-  /** Refuses a decoded value that breaks its contract. */
-  readonly admit: ((value: unknown) => void) | undefined
+export type { Flavour } from './flavour.ts'
+
+/** Who makes a record: a step, and which of the records of one invocation it is. */
+export interface Maker {
+  readonly step: string
+  readonly index: number
 }
 
-type Origin = 'wire' | 'reshaped' | 'derived'
+type Origin = 'wire' | 'reshaped' | 'rekeyed' | 'derived'
 
 const NOTHING = Symbol('not decoded yet')
 const VERSION_MAX = 0xffffffff
-const frame = new ByteWriter(512)
-const reader = new ByteReader()
 
 export class Rec implements Incoming {
   input = 0
   topic = ''
   partition = 0
   offset = 0
+  /** Of a timer, and of what it made: where the record lies that moved time to it, if one did. */
+  private movedBy: Place | undefined
   /** Business time: the record's timestamp, unless its contract finds it in the value. */
   at = 0
   /** The record's timestamp. */
@@ -50,9 +50,9 @@ export class Rec implements Incoming {
   origin: Origin = 'wire'
   flavour: Flavour | undefined
   parent: Rec | undefined
-  /** Of a derived fact: which step made it, and which of its facts it is. */
-  step = ''
-  index = 0
+  /** Of what was made here: by which step, and which of those of one invocation it is. */
+  private step = ''
+  private index = 0
   /** Where key, value and headers lie. For reshaped and derived records only what they did not get anew. */
   payload: Buffer = EMPTY
   keyAt = -1
@@ -68,8 +68,6 @@ export class Rec implements Incoming {
   /** Bytes of a key and a value that were made here. */
   private readonly own = new ByteWriter(256)
   private enveloped = false
-  /** The value is the parent's: for a record under another key. */
-  private inherits = false
   private keyValue: unknown = NOTHING
   private valueValue: unknown = NOTHING
   private idText: string | undefined
@@ -101,32 +99,31 @@ export class Rec implements Incoming {
   /** Becomes a record that was kept as bytes, under the key of `under`. */
   restore(kept: Uint8Array, under: KeySlot, topic: string, flavour: Flavour): void {
     const bytes = Buffer.from(kept)
-    reader.reset(bytes)
-    const valueLength = reader.varint()
+    Object.assign(this, readKept(bytes))
     this.topic = topic
-    this.partition = reader.uvarint()
-    this.offset = reader.varint()
-    this.at = reader.varint()
-    this.stampedAt = this.at + reader.varint()
-    this.headerCount = reader.uvarint()
-    this.headersEnd = reader.uvarint() + reader.at
-    this.headersAt = reader.at
+    this.movedBy = undefined
     this.origin = 'wire'
     this.flavour = flavour
     this.parent = undefined
     this.payload = bytes
-    this.valueAt = valueLength < 0 ? -1 : this.headersEnd
-    this.valueEnd = valueLength < 0 ? -1 : this.headersEnd + valueLength
     this.keyAt = -1
     this.keyEnd = -1
     this.forget(under)
   }
 
   /** Becomes the cause of what a timer or a page does: an empty record at its time. The id must be the same in every replay. */
-  awake(id: string, at: number, under: KeySlot, place: { topic: string; partition: number }, flavour: Flavour): void {
-    this.topic = place.topic
-    this.partition = place.partition
+  awake(
+    id: string,
+    at: number,
+    under: KeySlot,
+    log: Pick<Place, 'topic' | 'partition'>,
+    movedBy: Place | undefined,
+    flavour: Flavour,
+  ): void {
+    this.topic = log.topic
+    this.partition = log.partition
     this.offset = -1
+    this.movedBy = movedBy
     this.at = at
     this.stampedAt = at
     this.origin = 'wire'
@@ -141,9 +138,9 @@ export class Rec implements Incoming {
     this.idText = id
   }
 
-  /** Becomes another value for `parent`, under its identity. */
-  reshape(parent: Rec, flavour: Flavour, value: unknown): void {
-    this.follow(parent, flavour, 'reshaped')
+  /** Becomes another value in place of `parent`'s; NOTHING for a deletion. */
+  reshape(parent: Rec, flavour: Flavour, by: Maker, value: unknown = NOTHING): void {
+    this.follow(parent, flavour, 'reshaped', by)
     this.forget(parent.slot)
     this.keyAt = parent.keyAt
     this.keyEnd = parent.keyEnd
@@ -154,51 +151,52 @@ export class Rec implements Incoming {
   }
 
   /** Becomes the same value under another key: decoded or not, its bytes stay those that came. */
-  rekey(parent: Rec, flavour: Flavour, key: unknown): void {
-    this.reshape(parent, flavour, NOTHING)
-    this.inherits = true
-    this.slot = undefined
-    this.payload = flavour.key.encode(key)
+  rekey(parent: Rec, flavour: Flavour, by: Maker, key: unknown): void {
+    this.follow(parent, flavour, 'rekeyed', by)
+    this.forget(undefined)
+    this.valueAt = -1
+    this.takeKey(key)
+  }
+
+  /** Becomes a new fact that `step` made of `parent`. */
+  derive(parent: Rec, flavour: Flavour, by: Maker, fact: { key: unknown; value: unknown; at: number }): void {
+    this.follow(parent, flavour, 'derived', by)
+    this.forget(undefined)
+    this.at = fact.at
+    this.valueAt = -1
+    this.valueValue = fact.value
+    this.takeKey(fact.key)
+  }
+
+  private takeKey(key: unknown): void {
+    this.payload = (this.flavour as Flavour).key.encode(key)
     this.keyAt = 0
     this.keyEnd = this.payload.length
     this.keyValue = key
   }
 
-  /** Becomes a new fact that `step` made of `parent`. */
-  derive(parent: Rec, flavour: Flavour, step: string, index: number, fact: { key: unknown; value: unknown; at: number }): void {
-    this.follow(parent, flavour, 'derived')
-    this.forget(undefined)
-    this.step = step
-    this.index = index
-    this.at = fact.at
-    this.payload = flavour.key.encode(fact.key)
-    this.keyAt = 0
-    this.keyEnd = this.payload.length
-    this.keyValue = fact.key
-    this.valueAt = -1
-    this.valueValue = fact.value
-  }
-
-  private follow(parent: Rec, flavour: Flavour, origin: Origin): void {
+  private follow(parent: Rec, flavour: Flavour, origin: Origin, { step, index }: Maker): void {
     this.topic = parent.topic
     this.partition = parent.partition
     this.offset = parent.offset
+    this.movedBy = parent.movedBy
     this.at = parent.at
     this.origin = origin
     this.flavour = flavour
     this.parent = parent
+    this.step = step
+    this.index = index
   }
 
   private forget(slot: KeySlot | undefined): void {
     this.slot = slot
     this.enveloped = false
-    this.inherits = false
     this.keyValue = NOTHING
     this.valueValue = NOTHING
     this.idText = undefined
   }
 
-  /** The envelope as it came over the wire; for records made in this stage, that of the record they descend from. */
+  /** What came over the wire, or from a timer: itself, or for records made in this stage, what they descend from; with its envelope read. */
   private wire(): Rec {
     if (this.origin !== 'wire') return (this.parent as Rec).wire()
     if (!this.enveloped) {
@@ -213,6 +211,15 @@ export class Rec implements Incoming {
     return this.wire().envelope
   }
 
+  /**
+   * Where the record of the source lies that this one comes from, also where it came through an inbox; of what a timer made, the one that moved time
+   * to it. Its offset is -1 where there is none. Valid until the next call for any record.
+   */
+  place(): Place {
+    if (this.offset < 0) return this.movedBy ?? this
+    return (this.flavour as Flavour).inbox ? (this.open().origin() ?? this) : this
+  }
+
   get key(): unknown {
     if (this.keyValue !== NOTHING) return this.keyValue
     const { key } = this.flavour as Flavour
@@ -223,15 +230,15 @@ export class Rec implements Incoming {
   }
 
   get empty(): boolean {
-    return this.inherits ? (this.parent as Rec).empty : this.valueAt < 0 && this.valueValue === NOTHING
+    return this.origin === 'rekeyed' ? (this.parent as Rec).empty : this.valueAt < 0 && this.valueValue === NOTHING
   }
 
   get value(): unknown {
-    if (this.inherits) return (this.parent as Rec).value
+    if (this.origin === 'rekeyed') return (this.parent as Rec).value
     if (this.valueValue !== NOTHING) return this.valueValue
     if (this.valueAt < 0)
       throw new TidemarkError('VALUE_INVALID', 'a record has no value where one is needed', {
-        hint: 'A null value deletes; only tables read it so.',
+        hint: 'A null value deletes in a topic that is kept by key: a contract of exchange "state", a stream of cleanup "compact".',
       })
     const { value: codec, admit } = this.flavour as Flavour
     if (codec === undefined) throw new TypeError('a value of a stream without schema was asked for as bytes')
@@ -243,12 +250,7 @@ export class Rec implements Incoming {
 
   get id(): string {
     if (this.idText !== undefined) return this.idText
-    this.idText =
-      this.origin === 'derived'
-        ? derivedId((this.parent as Rec).id, this.step, this.index)
-        : this.origin === 'reshaped'
-          ? (this.parent as Rec).id
-          : this.wireId()
+    this.idText = this.origin === 'wire' ? this.wireId() : derivedId((this.parent as Rec).id, this.step, this.index)
     return this.idText
   }
 
@@ -256,13 +258,20 @@ export class Rec implements Incoming {
   private wireId(): string {
     const fromHeader = this.open().text('id')
     if (fromHeader !== undefined) return fromHeader
-    const fromValue = (this.flavour as Flavour).language?.envelope.id
+    const fromValue = this.fieldsInValue?.id
     return fromValue === undefined ? originText(this.topic, this.partition, this.offset) : fromValue(this.value as never)
   }
 
+  /** What finds fields of the envelope in the value, where the contract has them there. A deletion has no value: its headers are asked. */
+  private get fieldsInValue(): AnyContract['envelope'] | undefined {
+    const { language } = this.flavour as Flavour
+    return language?.exchange === 'state' && this.empty ? undefined : language?.envelope
+  }
+
   get source(): string {
-    if (this.origin === 'derived') return (this.flavour as Flavour).source
-    return this.wire().envelope.text('source') ?? (this.flavour as Flavour).source
+    if (this.origin === 'rekeyed') return (this.parent as Rec).source
+    const { source } = this.flavour as Flavour
+    return this.origin === 'wire' ? (this.open().text('source') ?? source) : source
   }
 
   get recordedAt(): number {
@@ -272,26 +281,27 @@ export class Rec implements Incoming {
   }
 
   get sequence(): number | undefined {
-    if (this.origin === 'derived') return undefined
-    const wire = this.wire()
-    const fromValue = wire.flavour?.language?.envelope.sequence
-    return fromValue === undefined ? wire.envelope.digits('sequence') : fromValue(wire.value as never)
+    if (this.origin === 'reshaped') return (this.parent as Rec).sequence
+    if (this.origin !== 'wire') return undefined
+    const fromValue = this.fieldsInValue?.sequence
+    return fromValue === undefined ? this.open().digits('sequence') : fromValue(this.value as never)
   }
 
   get correlationId(): string | undefined {
     const wire = this.wire()
     // A fact that begins a conversation is known by its own id from then on.
-    return wire.envelope.text('correlationId') ?? (this.origin === 'derived' ? wire.id : undefined)
+    return wire.envelope.text('correlationId') ?? (wire === this ? undefined : wire.id)
   }
 
   get causationId(): string | undefined {
-    return this.origin === 'derived' ? (this.parent as Rec).id : this.wire().envelope.text('causationId')
+    return this.origin === 'wire' ? this.open().text('causationId') : (this.parent as Rec).id
   }
 
   get contractVersion(): number {
+    if (this.origin === 'rekeyed') return (this.parent as Rec).contractVersion
     const { language } = this.flavour as Flavour
     if (language === undefined) return 0
-    const written = this.origin === 'derived' ? undefined : this.wire().envelope.digits('contractVersion')
+    const written = this.origin === 'wire' ? this.open().digits('contractVersion') : undefined
     // What is no version is as good as none: it is stored with rows, and no fact depends on it.
     return written !== undefined && written >= 1 && written <= VERSION_MAX ? written : language.version
   }
@@ -306,7 +316,7 @@ export class Rec implements Incoming {
   /** The value as it is written; null where there is none. Valid until the next call for any record. */
   valueBytes(): Buffer | null {
     if (this.valueAt >= 0) return this.payload.subarray(this.valueAt, this.valueEnd)
-    if (this.inherits) return (this.parent as Rec).valueBytes()
+    if (this.origin === 'rekeyed') return (this.parent as Rec).valueBytes()
     if (this.valueValue === NOTHING) return null
     return encodeValue((this.flavour as Flavour).value, this.valueValue)
   }
@@ -342,54 +352,48 @@ export class Rec implements Incoming {
     return this.slot?.key ?? null
   }
 
-  /** Headers as they lie in a record: those it came with, or the envelope that a fact made here is given. */
-  headerBytes(forInbox: boolean): Buffer {
-    if (forInbox) return envelopeBytes(this, this)
-    if (this.origin === 'derived') return envelopeBytes(this, undefined)
-    const wire = this.wire()
-    return wire.headersAt < 0 ? NO_HEADERS : wire.payload.subarray(wire.headersAt, wire.headersEnd)
+  /**
+   * Headers as they lie in a record, for an inbox, for a topic that others read, or for the record itself where it is read again. What came over
+   * the wire and was not changed has those that it came with; what was made here gets an envelope, and keeps what else its value came with.
+   */
+  headerBytes(to: 'inbox' | 'topic' | 'itself'): Buffer {
+    const { inbox } = this.flavour as Flavour
+    if (to === 'inbox') return envelopeBytes(this, this.place())
+    if (this.origin !== 'wire') {
+      const from = this.origin === 'derived' ? undefined : this.wire()
+      return envelopeBytes(this, to === 'itself' && inbox ? this.place() : undefined, from)
+    }
+    // An inbox leaves to the record what others expect in its headers.
+    if (to === 'topic' && inbox) return envelopeBytes(this, undefined)
+    return this.headersAt < 0 ? NO_HEADERS : this.payload.subarray(this.headersAt, this.headersEnd)
   }
 
-  /** The text of the key, which CloudEvents has as an attribute. It cannot be empty there. */
+  /** The text of the key, which CloudEvents has as an attribute; undefined where there is none, and where it is empty or cannot be read. */
   get partitionKey(): string | undefined {
-    return (this.flavour as Flavour).key.toText(this.key) || undefined
+    if (this.keyAt < 0 && this.slot === undefined) return undefined
+    try {
+      return (this.flavour as Flavour).key.toText(this.key) || undefined
+    } catch {
+      return undefined
+    }
   }
 
-  /** `<context>.<Event>` of a fact of a contract. */
+  /** `<context>.<Event>`: of a fact of a contract by its value; else as it came, or as the application calls what it makes. */
   get eventType(): string | undefined {
-    const { language, value: codec } = this.flavour as Flavour
-    if (language === undefined) return undefined
-    if (this.inherits) return (this.parent as Rec).eventType
-    const type =
+    const { language, value: codec, type } = this.flavour as Flavour
+    if (this.origin === 'rekeyed') return (this.parent as Rec).eventType ?? type
+    if (language === undefined || this.empty) return this.origin === 'wire' ? this.open().text('type') : type
+    const event =
       this.valueAt >= 0 && this.valueValue === NOTHING && codec !== undefined
         ? codec.typeOf(this.payload, this.valueAt, this.valueEnd)
         : (this.value as { type: string }).type
-    return `${language.owner.name}.${type}`
+    return `${language.owner.name}.${event}`
   }
 
-  /** The record as bytes, to be a row under its key. @throws TidemarkError BATCH_LIMIT when no log would take that row */
+  /** The whole record but its key, as bytes. @throws TidemarkError BATCH_LIMIT when no log would take them as a row under the key */
   keep(): Buffer {
-    // Headers may be written into the writer that the value's bytes lie in, so each is copied as it comes.
-    const headers = Buffer.from(this.headerBytes(false))
-    const value = this.valueBytes()
-    frame.at = 0
-    frame
-      .varint(value === null ? -1 : value.length)
-      .uvarint(this.partition)
-      .varint(this.offset)
-      .varint(this.at)
-      // Nearly always the same: one byte.
-      .varint(this.wire().stampedAt - this.at)
-    frame.uvarint(headerCountOf(headers)).uvarint(headers.length).put(headers)
-    if (value !== null) frame.put(value)
-    // The key of a row has the record's key in it, escaped.
-    checkRoom('a record is too large to be kept', frame.at, 2 * (this.keyBytes()?.length ?? 0))
-    return frame.bytes()
+    // Headers may be written into the writer that the value's bytes lie in, so they are copied before.
+    const headers = Buffer.from(this.headerBytes('itself'))
+    return writeKept(this, this.wire().stampedAt, headers, this.valueBytes(), this.keyBytes()?.length ?? 0)
   }
-}
-
-/** The count that headers begin with. tidemark reads it here only for headers that passed the batch's checks or were written by it. */
-function headerCountOf(headers: Buffer): number {
-  reader.reset(headers)
-  return reader.varint()
 }

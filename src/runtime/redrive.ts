@@ -193,7 +193,8 @@ export class Redriver {
         return
       }
       // What was refused at the door comes in through it.
-      if (node.contract !== undefined) entryOf(node.contract, this.#stages.partitionsOf(topic), interpreter.tally(node.id))(rec)
+      if (node.contract !== undefined)
+        entryOf(node.contract, this.#stages.partitionsOf(topic), interpreter.tally(node.id), this.#stages.variety)(rec)
       interpreter.run(interpreter.behind(node.id), rec)
     })
   }

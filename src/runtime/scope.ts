@@ -22,6 +22,8 @@ class Before {
   partition = 0
   offset = 0
   contractVersion = 0
+  causeId = ''
+  correlationId = ''
   wasDirty = false
 }
 
@@ -52,8 +54,8 @@ export class NodeScope implements Scope {
     this.#freeze = freeze && !store.marks
   }
 
-  /** Begins an invocation for a key; `cause` is the record behind it, none for a timer. */
-  begin(slot: KeySlot, cause: Rec | undefined): void {
+  /** Begins an invocation for a key; `cause` is the record behind it, or the one that stands for a timer. */
+  begin(slot: KeySlot, cause: Rec): void {
     this.#slot = slot
     this.#cause = cause
     this.#woken = undefined
@@ -90,6 +92,8 @@ export class NodeScope implements Scope {
         row.partition = before.partition
         row.offset = before.offset
         row.contractVersion = before.contractVersion
+        row.causeId = before.causeId
+        row.correlationId = before.correlationId
       }
       if (!before.wasDirty && row.dirty) this.#state.untouch(row)
     }
@@ -143,14 +147,8 @@ export class NodeScope implements Scope {
     row.value = this.#freeze ? frozen(value) : value
     row.exists = true
     row.version = about?.version ?? row.version
-    row.at = about?.at ?? this.#cause?.at ?? 0
-    const cause = this.#cause
-    if (this.store.codec.view && cause !== undefined && cause.offset >= 0) {
-      row.topic = cause.topic
-      row.partition = cause.partition
-      row.offset = cause.offset
-      row.contractVersion = cause.contractVersion
-    }
+    row.at = about?.at ?? (this.#cause as Rec).at
+    this.#provenance(row)
   }
 
   mark(high: number, low: number, sub = ''): void {
@@ -169,6 +167,23 @@ export class NodeScope implements Scope {
     row.at = about?.at ?? 0
     row.markHigh = 0
     row.markLow = 0
+    this.#provenance(row)
+  }
+
+  /** Notes with a row of a projection which record made it what it is, a deleted one included, and where it is published, of which fact it is the consequence. */
+  #provenance(row: Row): void {
+    if (!this.store.codec.view) return
+    const cause = this.#cause as Rec
+    const { topic, partition, offset } = cause.place()
+    if (offset >= 0) {
+      row.topic = topic
+      row.partition = partition
+      row.offset = offset
+      row.contractVersion = cause.contractVersion
+    }
+    if (!this.store.published) return
+    row.causeId = cause.id
+    row.correlationId = cause.correlationId ?? row.causeId
   }
 
   range(from = '', to?: string): readonly (readonly [sub: string, value: unknown])[] {
@@ -220,6 +235,8 @@ export class NodeScope implements Scope {
       before.partition = row.partition
       before.offset = row.offset
       before.contractVersion = row.contractVersion
+      before.causeId = row.causeId
+      before.correlationId = row.correlationId
     }
     this.#state.touch(row)
     return row

@@ -4,15 +4,15 @@
  */
 import { binary, fromBinary, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { HEADER, SEQUENCE_DIGITS, SPEC_VERSION, timeText } from '../contract/envelope.ts'
 import { BatchBuilder, type Codecs, type EncodedBatch } from '../ports/record-batch/index.ts'
 import type { StoreBatch } from '../ports/store.ts'
-import type { ViewSpec } from '../topology/node.ts'
-import { HeaderWriter } from './envelope.ts'
+import type { NodeId } from '../topology/node.ts'
 import { asFailure, TaskStopped } from './failure.ts'
 import type { HeldAt } from './held.ts'
 import { encodeMeta, type TaskMeta } from './meta.ts'
 import { BATCH_BYTES, type Outbox } from './outbox.ts'
+import { Published } from './published.ts'
+import type { Flavour } from './record.ts'
 import { hashOf, storePrefix, TM_KEY, unescapeKey } from './rows.ts'
 import type { Row } from './slots.ts'
 import type { TaskState } from './state.ts'
@@ -82,8 +82,6 @@ function valueAt(bytes: Buffer, places: Int32Array, i: number): Uint8Array | nul
   return (places[i + 2] as number) < 0 ? null : bytes.subarray(places[i + 2], places[i + 3])
 }
 
-const headers = new HeaderWriter()
-
 /**
  * A row that cannot be written stops its task, and is named. By now several facts may have had a part in it, so none of them can be put aside
  * for it, and trying again would end the same way.
@@ -102,29 +100,43 @@ function unwritable(row: Row, { plan }: StoreState, error: unknown): TaskStopped
   )
 }
 
+function publishedOf(store: StoreState, app: string, flavours: ReadonlyMap<NodeId, Pick<Flavour, 'key'>>): Published | undefined {
+  const { spec, plan } = store
+  const topic = spec?.view?.publish
+  if (spec === undefined || topic === undefined || !('avro' in spec.rows)) return undefined
+  const { key } = flavours.get(plan.step) as Flavour
+  return new Published(store, topic, spec.view?.owner?.name ?? app, spec.rows.name, key)
+}
+
 export class Sealer {
   readonly #state: TaskState
   readonly #outbox: Outbox
-  readonly #app: string
   readonly #partition: number
   readonly #builder: BatchBuilder
   /** Stores in the order in which they become durable where commits are not atomic: effects before the marks that say they were made. */
   readonly #order: readonly StoreState[]
+  /** By the store's place in the task, how its rows are published. */
+  readonly #published: readonly (Published | undefined)[]
   #batches: EncodedBatch[] = []
   #batchPlaces: Int32Array[] = []
   /** Places of the records of the batch at hand, as `SealedWrites` has them. */
   #places = new Int32Array(1024)
   #placed = 0
 
-  #idFront = { step: '', topic: '', partition: -1, text: '' }
-
-  constructor(state: TaskState, outbox: Outbox, codecs: Codecs, app: string, partition: number) {
+  constructor(
+    state: TaskState,
+    outbox: Outbox,
+    codecs: Codecs,
+    app: string,
+    partition: number,
+    flavours: ReadonlyMap<NodeId, Pick<Flavour, 'key'>>,
+  ) {
     this.#state = state
     this.#outbox = outbox
-    this.#app = app
     this.#partition = partition
     this.#builder = new BatchBuilder({ codecs, capacity: 16 * 1024 })
     this.#order = [...state.stores].sort((a, b) => Number(a.marks) - Number(b.marks))
+    this.#published = state.stores.map((store) => publishedOf(store, app, flavours))
   }
 
   seal(now: number, meta: () => TaskMeta): SealedState {
@@ -133,7 +145,7 @@ export class Sealer {
     for (const store of this.#order) {
       const { dirty } = store
       store.dirty = []
-      const publish = store.spec?.view?.publish
+      const published = this.#published[store.index]
       for (let i = 0; i < dirty.length; i++) {
         const row = dirty[i] as Row
         // Touched and undone, or touched again after an undo: the list may name it twice.
@@ -142,7 +154,7 @@ export class Sealer {
         rows.push(row)
         try {
           this.#row(row, store, now)
-          if (publish !== undefined) this.#publish(row, publish, store.spec?.view as ViewSpec, store.plan.name, now)
+          if (published !== undefined) this.#publish(row, published, now)
         } catch (error) {
           throw unwritable(row, store, error)
         }
@@ -188,28 +200,12 @@ export class Sealer {
   }
 
   /** The row as other contexts see it: its key, its value as it was just encoded, and the envelope of a state. */
-  #publish(row: Row, topic: string, view: ViewSpec, step: string, now: number): void {
+  #publish(row: Row, published: Published, now: number): void {
     const { writer } = this.#state
     const bytes = this.#builder.buffer
     const { valueAt } = this.#builder
     const value = row.exists ? bytes.subarray(valueAt + writer.payloadAt, valueAt + writer.payloadEnd) : null
-    headers
-      .begin()
-      .add(HEADER.specVersion, SPEC_VERSION)
-      .addNumbered(HEADER.id, this.#idOf(step, row), row.offset)
-      .add(HEADER.source, `/${view.owner?.name ?? this.#app}`)
-      .add(HEADER.recordedTime, timeText(now))
-      .addNumbered(HEADER.sequence, '', row.version, SEQUENCE_DIGITS)
-    this.#outbox.put(topic, this.#partition, row.at, row.slot.key, value, headers.bytes())
-  }
-
-  /** What the ids of a state's records begin with: mostly the same as for the row before. */
-  #idOf(step: string, { topic, partition }: Row): string {
-    const id = this.#idFront
-    if (id.step !== step || id.topic !== topic || id.partition !== partition) {
-      this.#idFront = { step, topic, partition, text: `${this.#app}/${step}/${topic}/${partition}@` }
-    }
-    return this.#idFront.text
+    this.#outbox.put(published.topic, this.#partition, row.at, row.slot.key, value, published.headers(row, now))
   }
 
   /** A timer is a row without content: it lies under its time and key. */

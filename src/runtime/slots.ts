@@ -41,6 +41,9 @@ export class Row {
   offset = -1
   contractVersion = 0
   appliedAt = 0
+  /** For rows that are published: ids of the last fact applied and of its conversation, until the next commit has been sealed. Not on disk. */
+  causeId = ''
+  correlationId = ''
 
   constructor(slot: KeySlot, store: number, sub: string) {
     this.slot = slot

@@ -4,6 +4,7 @@ import type { NodeId } from '../topology/node.ts'
 import type { Outbox } from './outbox.ts'
 import type { Flavour } from './record.ts'
 import type { TaskState } from './state.ts'
+import type { Variety } from './variety.ts'
 
 export interface StageParts {
   readonly plan: Plan
@@ -18,6 +19,7 @@ export interface StageParts {
   readonly inboxGeneration: (step: NodeId) => number
   readonly unknownEvents: (stage: StagePlan) => 'dead-letter' | 'ignore'
   readonly planHash: string
+  readonly variety: Variety
   readonly now: () => number
   /** Freeze rows, so that a fold that changes its argument fails at once. */
   readonly freeze: boolean

@@ -23,6 +23,7 @@ import type { StageParts } from './stage-parts.ts'
 import { TaskState } from './state.ts'
 import { StoreState } from './store-state.ts'
 import { Task, type TaskStatus } from './task.ts'
+import { Variety } from './variety.ts'
 import type { RuntimeOptions, World } from './world.ts'
 
 /** Tombstones of changelogs are kept so long: a disk that slept longer is restored from the beginning. */
@@ -49,6 +50,8 @@ export class Stages {
   readonly tasks: readonly TaskPlan[]
   readonly deadTopics: ReadonlySet<string>
   readonly codecs: Codecs
+  /** One for all tasks: what is opened again counts on under the names that there are. */
+  readonly variety: Variety = new Variety()
   readonly #world: World
   readonly #options: RuntimeOptions
   readonly #facts: PlanFacts
@@ -186,13 +189,14 @@ export class Stages {
         flavour: this.codecs.flavours.get(step) as Flavour,
         entry:
           node.kind === 'source' && node.contract !== undefined
-            ? entryOf(node.contract, this.partitionsOf(topic), interpreter.tally(step))
+            ? entryOf(node.contract, this.partitionsOf(topic), interpreter.tally(step), this.variety)
             : undefined,
       }
       const heard = node.kind === 'repartition' ? new Heard(this.waysInto(step), meta?.heard.get(name)) : undefined
       return new Input(parts, positions.get(name) as number, meta?.recorded.get(name), heard)
     })
-    const sealer = state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition)
+    const sealer =
+      state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition, this.codecs.flavours)
     const schemas = new Set(meta?.schemas)
     const reached = checkpoint?.next
     return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed, reached }, listener)
@@ -254,6 +258,7 @@ export class Stages {
       outbox,
       flavours: this.codecs.flavours,
       planHash: this.planHash,
+      variety: this.variety,
       freeze: this.#options.freezeRows,
       partitionsOf: (topic) => this.partitionsOf(topic),
       inboxGeneration: (step) => this.#facts.generationOf('inbox', step),

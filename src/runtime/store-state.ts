@@ -27,6 +27,8 @@ export class StoreState {
   readonly ranged: boolean
   readonly marks: boolean
   readonly expiring: boolean
+  /** Its rows go to a state topic. */
+  readonly published: boolean
   readonly timers: TimerQueue
   readonly wallTimers: TimerQueue
   readonly sums: Sums
@@ -66,6 +68,7 @@ export class StoreState {
     this.ranged = spec?.ranged ?? false
     this.marks = spec?.marks ?? true
     this.expiring = spec?.expires !== undefined
+    this.published = spec?.view?.publish !== undefined
     this.#keepMs = spec?.expires?.keepMs ?? 0
     // Two buckets cover the horizon, so at most three are alive: fewer would keep rows much longer, more would cost a probe each.
     this.#bucketMs = Math.max(BUCKET_MS_MIN, Math.ceil(this.#keepMs / 2))

@@ -25,7 +25,7 @@ export interface RowInfo {
   /** Business time of the last fact, ms. */
   readonly at: number
   readonly appliedAt: number
-  /** The record of the last fact. */
+  /** The record of the source that the last fact came in, also where it came through an inbox. Of what a timer did: the record that moved time to it. */
   readonly source: { readonly topic: string; readonly partition: number; readonly offset: number }
   readonly contractVersion: number
 }

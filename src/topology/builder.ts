@@ -35,7 +35,7 @@ export interface StepOptions {
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   source: ['step', 'noDedupe'],
   stream: ['step', 'partitions', 'cleanup'],
-  translate: ['reads'],
+  translate: ['deleted', 'reads'],
   dedupe: ['by', 'id', 'sequence', 'keep', 'reads'],
   order: ['sequence', 'gap', 'reads'],
   inbox: ['partitions'],
@@ -44,7 +44,7 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   flatMap: ['value', 'reads'],
   keyBy: ['reads'],
   branch: ['reads'],
-  project: ['row', 'fold', 'owner', 'decisions', 'windows', 'publish', 'revision', 'gate', 'identity', 'reads'],
+  project: ['row', 'fold', 'owner', 'decisions', 'windows', 'publish', 'revision', 'gate', 'identity', 'deleted', 'reads'],
   process: ['rows', 'ranged', 'expires', 'passes', 'value', 'keeps', 'wall', 'rekeys', 'reads', 'revision', 'run', 'wake', 'page'],
   to: ['partitions', 'cleanup'],
 }

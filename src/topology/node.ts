@@ -49,7 +49,7 @@ export interface Fact<K = unknown> {
 export interface Incoming extends Fact {
   /** @throws TidemarkError FRAMING_INVALID, SCHEMA_UNKNOWN, EVENT_UNKNOWN, VALUE_INVALID, REASON_UNKNOWN */
   readonly value: unknown
-  /** Whether the value is null: in a keyed topic, a deletion. Then `value` throws. */
+  /** Whether the value is null: in a topic that is kept by key, a deletion. Then `value` throws. */
   readonly empty: boolean
   /** Which of the node's inputs it came through. */
   readonly input: number
@@ -63,9 +63,11 @@ export interface Incoming extends Fact {
 export interface Out {
   /** The record itself. */
   same(port?: number): void
-  /** Another value, under the same key and identity. */
+  /** Another value under the same key: an event of its own, caused by the record at hand and with its number. */
   value(value: unknown, port?: number): void
-  /** The same value and identity under another key. */
+  /** A deletion under the same key: an event of its own, as with `value`. */
+  empty(): void
+  /** The same value under another key: an event of its own, caused by the record at hand; under that key it has no number. */
   keyed(key: unknown): void
   /** A new fact, whose id is derived from the record at hand, the step and its index: a replay makes the same one. */
   fact(key: unknown, value: unknown, at?: number): void
@@ -182,6 +184,10 @@ export interface Shape {
   readonly language: AnyContract | undefined
   /** Contexts in which that language may be used as it is: its owner's, and those that conform to it. */
   readonly contexts: readonly string[]
+  /** The key is another than the one that the language has: the facts of a key are not numbered. */
+  readonly rekeyed: boolean
+  /** A null value deletes: it comes from a topic that is kept by key, a contract's of exchange `state` or a stream's of cleanup `compact`. */
+  readonly deletes: boolean
 }
 
 export type Failure = 'dead-letter' | 'park' | 'halt'

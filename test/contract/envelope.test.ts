@@ -32,6 +32,15 @@ describe('texts', () => {
     expect(timeText(ms)).toBe(written)
     if (written !== undefined) expect(parseTime(written)).toBe(ms)
   })
+  test('a time is written as the language itself writes it', () => {
+    const inYears = fc.integer({ min: -62_135_596_800_000, max: 253_402_300_799_999 })
+    fc.assert(
+      fc.property(inYears, fc.double({ min: -1e11, max: 1e11, noNaN: true }), (ms, fraction) => {
+        expect(timeText(ms)).toBe(new Date(ms).toISOString())
+        expect(timeText(fraction)).toBe(new Date(fraction).toISOString())
+      }),
+    )
+  })
   test.each(['', 'yesterday', '+275760-09-13T00:00:00.000Z', '-000001-01-01T00:00:00Z'])('%j is no time', (written) => {
     expect(parseTime(written)).toBeUndefined()
   })

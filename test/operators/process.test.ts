@@ -719,7 +719,7 @@ test('a conversation goes on through a join whose other side was restored from t
   for (const id of await run.state.list('kernel')) await run.state.destroy(id)
   await send('right', 'a', 'talk-2')
   // Each result belongs to the conversation of the record that brought it about.
-  const talks = (await run.topic('out')).map(({ headers }) => [headers.ce_id, headers.ce_correlationid])
+  const talks = (await run.topic('out')).map(({ headers }) => [headers.ce_causationid, headers.ce_correlationid])
   expect(talks).toEqual([
     ['id-A', 'talk-1'],
     ['id-a', 'talk-2'],

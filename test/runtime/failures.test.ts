@@ -260,7 +260,7 @@ describe('events that a contract does not know', () => {
     const run = harness(following('ignore'))
     await feedNewer(run)
     expect((await run.topic('out')).map(({ headers }) => headers.ce_type)).toEqual(['billing.ConsentGranted', 'billing.ConsentWithdrawn'])
-    expect(run.count('unmapped')).toBe(1)
+    expect([run.count('unmapped'), run.count('unmapped', 'as-consent', 'crm.SmsOptIn')]).toEqual([1, 1])
     expect(await codes(run as never, 'contact-preferences')).toEqual([])
     await run.close()
   })
@@ -271,6 +271,61 @@ describe('events that a contract does not know', () => {
     expect((await run.topic('out')).map(({ headers }) => headers.ce_type)).toEqual(['billing.ConsentGranted'])
     expect(await codes(run as never, 'contact-preferences')).toEqual(['EVENT_UNKNOWN'])
     expect(run.count('gap', 'in-sequence')).toBe(1)
+    expect(run.count('unmapped', 'contact-preferences', 'crm.SmsOptIn')).toBe(1)
+    await run.close()
+  })
+
+  test('are counted by their type, also where only their schema tells it (E03)', async () => {
+    const run = harness(following('ignore'))
+    await run.app()
+    const value = await run.encode(extended.events.SmsOptIn as never, { version: 1 })
+    const headers = envelope({ ce_type: undefined, ce_sequence: '1' }) ?? []
+    await run.send('crm.preferences.v1', [{ key: 'c', value, headers }])
+    expect(run.count('unmapped', 'as-consent', 'crm.SmsOptIn')).toBe(1)
+    await run.close()
+  })
+
+  test('may be called anything by anybody: there are so many names, none is long or strange, and the rest are others (E03)', async () => {
+    const run = harness(following('dead-letter'))
+    await run.app()
+    const value = await run.encode(EmailOptIn, { version: 1, theme: 'dark' })
+    const send = (types: readonly string[]): Promise<void> =>
+      run.send(
+        'crm.preferences.v1',
+        types.map((type, i) => ({ key: 'c', value, headers: envelope({ ce_type: type, ce_id: `${i}` }) ?? [] })),
+      )
+    await send(['a"b\nc\u0000{é', 'x'.repeat(1_000)])
+    const names = Array.from({ length: 100 }, (_, i) => `crm.Made${i}`)
+    await send(names.slice(0, 60))
+    // What is counted by name stays so when its task is opened again, in the same process.
+    await send(names)
+    const counted = [...run.counts.keys()].filter((name) => name.startsWith('unmapped contact-preferences '))
+    expect(counted).toHaveLength(51)
+    expect(counted).toEqual(
+      expect.arrayContaining(['unmapped contact-preferences a?b?c???', `unmapped contact-preferences ${'x'.repeat(100)}`]),
+    )
+    expect(run.count('unmapped', 'contact-preferences', 'crm.Made0')).toBe(2)
+    expect(run.count('unmapped', 'contact-preferences', 'other')).toBe(60 + 100 - 2 * 48)
+    expect(run.count('unmapped', 'contact-preferences')).toBe(162)
+    await run.close()
+  })
+
+  test('and of versions of a contract, which anybody may claim, as many are told apart (D10)', async () => {
+    const run = harness(following('ignore'))
+    await run.app()
+    const value = await run.encode(EmailOptIn, { version: 1, theme: 'dark' })
+    await run.send(
+      'crm.preferences.v1',
+      Array.from({ length: 80 }, (_, i) => ({
+        key: 'c',
+        value,
+        headers: envelope({ ce_id: `${i}`, ce_sequence: `${i + 1}`, ce_contractversion: `${i + 1}` }) ?? [],
+      })),
+    )
+    const counted = [...run.counts.keys()].filter((name) => name.startsWith('contract_version contact-preferences '))
+    expect(counted).toHaveLength(52)
+    expect(run.count('contract_version', 'contact-preferences', 1)).toBe(1)
+    expect(run.count('contract_version', 'contact-preferences', 'other')).toBe(29)
     await run.close()
   })
 })

@@ -57,7 +57,6 @@ test('names of headers', () => {
     'ce_source',
     'ce_time',
     'ce_recordedtime',
-    'ce_subject',
     'ce_partitionkey',
     'ce_sequence',
     'ce_correlationid',

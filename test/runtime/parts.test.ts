@@ -1,15 +1,17 @@
 /** Small parts of the runtime, each with its own promise: counts, waits, what an error means, what a commit lets go of, time buckets. */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { RowFormat } from '#tidemark'
+import { type RowFormat, text } from '#tidemark'
 import { ERROR_CODES, type ErrorCode, messageOf, TidemarkError } from '../../src/base/errors.ts'
 import { Lifecycle } from '../../src/base/lifecycle.ts'
+import { keyCodec } from '../../src/contract/key.ts'
 import { nativeCodecs } from '../../src/drivers/codecs/index.ts'
 import { memoryState } from '../../src/drivers/memory/index.ts'
 import { readBatches, stampBatch } from '../../src/ports/record-batch/index.ts'
 import { Bell } from '../../src/runtime/bell.ts'
 import { asFailure, backoffMs, isFinal, verdictOn, verdictOnRead } from '../../src/runtime/failure.ts'
 import { BATCH_BYTES, Outbox } from '../../src/runtime/outbox.ts'
+import { type Flavour, Rec } from '../../src/runtime/record.ts'
 import { NodeScope } from '../../src/runtime/scope.ts'
 import { Sealer } from '../../src/runtime/seal.ts'
 import { TaskState } from '../../src/runtime/state.ts'
@@ -174,11 +176,12 @@ describe('a store', () => {
     const db = await memoryState().open({ app: 'a', stage: 's', generation: 1, partition: 0 })
     const store = new StoreState(plan, spec(), 0, { kind: 'format', format: textFormat, view: false })
     const state = new TaskState(db, [store], { first: 4, most: 4, shared: { left: 0 } })
-    const sealer = new Sealer(state, new Outbox(nativeCodecs), nativeCodecs, 'a', 0)
+    const sealer = new Sealer(state, new Outbox(nativeCodecs), nativeCodecs, 'a', 0, new Map())
     const scope = new NodeScope(state, store, false)
     const slot = state.slots.of(Buffer.from('hot'), 0, 3)
+    const cause = new Rec()
     for (let round = 0; round < 3; round++) {
-      scope.begin(slot, undefined)
+      scope.begin(slot, cause)
       for (let i = 0; i < 1_000; i++) scope.put(`${round}`, `sub-${i}`)
       scope.end()
       const sealed = sealer.seal(1, () => ({
@@ -191,7 +194,7 @@ describe('a store', () => {
         heard: new Map(),
       }))
       // Written again while the first commit is on its way: that one is newer than disk, and stays.
-      scope.begin(slot, undefined)
+      scope.begin(slot, cause)
       scope.put('newer', 'sub-7')
       scope.end()
       await db.write(sealed.writes.batch())
@@ -201,6 +204,47 @@ describe('a store', () => {
       expect(scope.get('sub-999')).toBe(`${round}`)
     }
     expect(slot.pins).toBe(1)
+  })
+
+  test('takes back where a row of a projection came from with everything else of an invocation that fails (K09)', async () => {
+    const db = await memoryState().open({ app: 'a', stage: 's', generation: 1, partition: 0 })
+    const view = { owner: undefined, windows: {}, decisions: {}, publish: 'state', safety: ['once'] }
+    const store = new StoreState(plan, spec({ view }), 0, { kind: 'format', format: textFormat, view: true })
+    const state = new TaskState(db, [store], { first: 4, most: 4, shared: { left: 0 } })
+    const scope = new NodeScope(state, store, false)
+    const slot = state.slots.of(Buffer.from('k'), 0, 1)
+    const flavour: Flavour = {
+      key: keyCodec(text),
+      value: undefined,
+      language: undefined,
+      source: '/a',
+      type: undefined,
+      inbox: false,
+      admit: undefined,
+    }
+    const causeAt = (offset: number): Rec => {
+      const cause = new Rec()
+      const place = { topic: 'in', partition: 1, offset }
+      cause.awake(`cause ${offset}`, offset, slot, place, place, flavour)
+      return cause
+    }
+    const told = (): unknown => {
+      const { value, exists, version, at, topic, partition, offset, causeId, correlationId } = state.row(slot, store, '')
+      return { value, exists, version, at, topic, partition, offset, causeId, correlationId }
+    }
+    scope.begin(slot, causeAt(3))
+    scope.put('three', '', { version: 1, at: 3 })
+    scope.end()
+    const three = told()
+    expect(three).toMatchObject({ value: 'three', topic: 'in', offset: 3, causeId: 'cause 3', correlationId: 'cause 3' })
+    for (const change of [() => scope.put('four', '', { version: 2, at: 4 }), () => scope.delete('', { version: 2, at: 4 })]) {
+      scope.begin(slot, causeAt(4))
+      change()
+      expect(told()).toMatchObject({ version: 2, offset: 4, causeId: 'cause 4' })
+      scope.undo()
+      expect(told()).toEqual(three)
+    }
+    await db.close()
   })
 
   test('has at most three buckets alive, the present one among them, and every id that is within its horizon in one of them', () => {

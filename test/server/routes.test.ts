@@ -79,7 +79,7 @@ describe('a row', () => {
       key: { sku: 'sku 0', shop: 'shop/customer-0' },
       value: { orders: 4, units: 90 },
       freshness: { state: 'fresh' },
-      row: { version: 4, source: { topic: 'shop-demand-g1-inbox' } },
+      row: { version: 4, source: { topic: 'orders.v1' } },
     })
     expect(headers.get('tidemark-freshness')).toBe('fresh')
     expect(Number(headers.get('tidemark-age-ms'))).toBeGreaterThanOrEqual(0)

@@ -147,6 +147,7 @@ export class AvroCodec implements ValueCodec {
       throw new TidemarkError('EVENT_UNKNOWN', `a record was written as ${nameOf(written.type)}, which is not an event of this stream`, {
         detail: `Its schema id is ${id}. The events are ${this.readers.all.map(({ name }) => name).join(', ')}.`,
         hint: 'Add it to the contract, or give the event that replaces it an alias of this name.',
+        type: nameOf(written.type),
       })
     }
     const match: Match = {
