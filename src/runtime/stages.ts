@@ -185,7 +185,8 @@ export class Stages {
     })
     const sealer = state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition)
     const schemas = new Set(meta?.schemas)
-    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed }, listener)
+    const { clock, random } = this.#world
+    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, clock, random, committed }, listener)
   }
 
   /** All ways by which facts come from their sources into an inbox. */
