@@ -361,12 +361,10 @@ export class Harness<P extends readonly unknown[]> {
 
   /** Lets time pass for what may wait for it, such as for another try. */
   async #inTime<T>(work: Promise<T>): Promise<T> {
-    let ended = false
-    const end = (): void => {
-      ended = true
-    }
-    void work.then(end, end)
-    for (let turn = 1; !ended; turn++) {
+    const end = new AbortController()
+    const stop = (): void => end.abort()
+    void work.then(stop, stop)
+    for (let turn = 1; !end.signal.aborted; turn++) {
       await this.clock.turn()
       if (turn % 200 === 0) await this.clock.advance(100)
     }
