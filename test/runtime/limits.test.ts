@@ -50,7 +50,7 @@ const heapAfterCollection = (): number => {
 /** Heap that may come with any number of records, bytes: what kept one small object for each would take more than twice that in CI. */
 const ROOM = 4 * 1024 * 1024
 
-describe(`${FAILING} records that fail`, { timeout: Math.max(120_000, FAILING) }, () => {
+describe(`${FAILING} records that fail`, { timeout: Math.max(300_000, 5 * FAILING) }, () => {
   /** Lets a twentieth of them fail, and then all others, and holds the heap against what it was in between. */
   const measured = async (what: string, count: number, fail: (count: number) => Promise<void>): Promise<void> => {
     await fail(count / 20)
