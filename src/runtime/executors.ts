@@ -14,6 +14,7 @@ import type { KeySlot } from './slots.ts'
 import type { TaskState } from './state.ts'
 import { NEVER, type StoreState } from './store-state.ts'
 import type { Tally } from './tally.ts'
+import type { Waits } from './waits.ts'
 
 /** How far a record's event time may be ahead of when it was recorded and still move stream time: beyond it a wrong clock would end every wait. */
 const SKEW_MS = 86_400_000
@@ -27,15 +28,17 @@ export interface PageWish {
   readonly cause: string
 }
 
-/** What executors of steps without state have in common: a parked key is held, and a failed invocation is answered or run again. */
+/** What executors of steps without state have in common: a parked key is held, and a failed invocation is answered, or run again after a while. */
 abstract class Stateless implements Taker {
   readonly writes: boolean
   protected readonly out: Outlet
   protected readonly count: Tally['count']
   readonly #failures: Failures
   readonly #parks: boolean
+  readonly #waits: Waits
 
-  constructor(node: StepNode, out: Outlet, tally: Tally, failures: Failures) {
+  constructor(node: StepNode, out: Outlet, tally: Tally, failures: Failures, waits: Waits) {
+    this.#waits = waits
     this.out = out
     this.count = tally.count
     this.#failures = failures
@@ -44,25 +47,17 @@ abstract class Stateless implements Taker {
   }
 
   abstract take(rec: Rec, input: number): void
-  /** Runs the step once; true when something may go on. */
-  protected abstract invoke(rec: Rec): boolean
+  /** Runs the step, and what follows it when it succeeds. @param attempt which one this is, from 1 */
+  protected abstract attempt(rec: Rec, attempt: number): void
 
   protected held(rec: Rec): boolean {
     return this.#parks && this.#failures.holds(rec)
   }
 
-  /** After a failure: runs again as often as the step says; false when the record has been answered otherwise. */
-  protected again(rec: Rec, first: unknown): boolean {
-    let error = first
-    for (let attempt = 1; ; attempt++) {
-      this.out.drop()
-      if (!this.#failures.answer(rec, error, attempt)) return false
-      try {
-        return this.invoke(rec)
-      } catch (next) {
-        error = next
-      }
-    }
+  /** After a failure: the record is answered, or the step will be run again. */
+  protected failed(rec: Rec, error: unknown, attempt: number): void {
+    this.out.drop()
+    if (this.#failures.answer(rec, error, attempt)) this.#waits.begin(attempt, () => this.attempt(rec, attempt + 1))
   }
 }
 
@@ -70,26 +65,33 @@ abstract class Stateless implements Taker {
 export class StepExecutor extends Stateless {
   readonly #run: (rec: Rec, out: Outlet, count: Tally['count']) => void
 
-  constructor(node: StepNode, run: (rec: Rec, out: Outlet, count: Tally['count']) => void, out: Outlet, tally: Tally, failures: Failures) {
-    super(node, out, tally, failures)
+  constructor(
+    node: StepNode,
+    run: (rec: Rec, out: Outlet, count: Tally['count']) => void,
+    out: Outlet,
+    tally: Tally,
+    failures: Failures,
+    waits: Waits,
+  ) {
+    super(node, out, tally, failures, waits)
     this.#run = run
   }
 
   take(rec: Rec, input: number): void {
     if (this.held(rec)) return
     rec.input = input
-    try {
-      this.invoke(rec)
-    } catch (error) {
-      if (!this.again(rec, error)) return
-    }
-    this.out.flush()
+    this.attempt(rec, 1)
   }
 
-  protected invoke(rec: Rec): boolean {
-    this.out.begin(rec, rec.slot)
-    this.#run(rec, this.out, this.count)
-    return true
+  protected attempt(rec: Rec, attempt: number): void {
+    try {
+      this.out.begin(rec, rec.slot)
+      this.#run(rec, this.out, this.count)
+    } catch (error) {
+      this.failed(rec, error, attempt)
+      return
+    }
+    this.out.flush()
   }
 }
 
@@ -101,8 +103,8 @@ export class PassExecutor extends Stateless {
   /** Where what passes them all goes on. */
   readonly #end: Outlet
 
-  constructor(node: StepNode, keep: (rec: Rec) => boolean, out: Outlet, tally: Tally, failures: Failures) {
-    super(node, out, tally, failures)
+  constructor(node: StepNode, keep: (rec: Rec) => boolean, out: Outlet, tally: Tally, failures: Failures, waits: Waits) {
+    super(node, out, tally, failures, waits)
     this.#keep = keep
     const next = out.only
     const following = next?.to instanceof PassExecutor && next.input === 0 ? next.to : undefined
@@ -112,7 +114,10 @@ export class PassExecutor extends Stateless {
 
   take(rec: Rec, input: number): void {
     rec.input = input
-    if (!this.#passes(rec)) return
+    if (this.#passes(rec)) this.#goOn(rec)
+  }
+
+  #goOn(rec: Rec): void {
     const rest = this.#rest
     for (let i = 0; i < rest.length; i++) if (!(rest[i] as PassExecutor).#passes(rec)) return
     this.#end.pass(rec)
@@ -123,12 +128,20 @@ export class PassExecutor extends Stateless {
     try {
       return this.#keep(rec)
     } catch (error) {
-      return this.again(rec, error)
+      this.failed(rec, error, 1)
+      return false
     }
   }
 
-  protected invoke(rec: Rec): boolean {
-    return this.#keep(rec)
+  protected attempt(rec: Rec, attempt: number): void {
+    let passes: boolean
+    try {
+      passes = this.#keep(rec)
+    } catch (error) {
+      this.failed(rec, error, attempt)
+      return
+    }
+    if (passes) this.#goOn(rec)
   }
 }
 
@@ -147,6 +160,7 @@ export class KeyedExecutor implements Taker {
   #movedBy: Place | undefined
   readonly #flavour: Flavour
   readonly #pages: PageWish[]
+  readonly #waits: Waits
   readonly #timer = new Rec()
   /** Id of the record whose invocation asked for a page. */
   #cause = ''
@@ -161,6 +175,7 @@ export class KeyedExecutor implements Taker {
     place: { topic: string; partition: number },
     flavour: Flavour,
     pages: PageWish[],
+    waits: Waits,
   ) {
     this.node = node
     this.#run = node.run
@@ -174,31 +189,34 @@ export class KeyedExecutor implements Taker {
     this.#place = place
     this.#flavour = flavour
     this.#pages = pages
+    this.#waits = waits
   }
 
   take(rec: Rec, input: number): void {
-    const failures = this.#failures
     // Wall time moves by itself, so what it wakes is told by the record before.
     if (this.node.wall) this.#movedBy = placeOf(rec)
     // Time moves first, also by what will be held: a timer that goes off may be what parks this very key.
-    this.#advance(rec)
-    if (failures.holds(rec)) return
+    if (this.#advance(rec, input)) this.#takeNow(rec, input)
+  }
+
+  #takeNow(rec: Rec, input: number): void {
+    if (this.#failures.holds(rec)) return
     rec.input = input
+    this.#attempt(rec, 1)
+  }
+
+  #attempt(rec: Rec, attempt: number): void {
     const scope = this.#scope
     const out = this.#out
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const slot = slotOf(this.#state, rec)
-        scope.begin(slot, rec)
-        out.begin(rec, slot)
-        this.#run(rec, scope, out, this.#tally.count)
-        if (scope.wantsPage) this.#asked(rec)
-        break
-      } catch (error) {
-        scope.undo()
-        out.drop()
-        if (!failures.answer(rec, error, attempt)) return
-      }
+    try {
+      const slot = slotOf(this.#state, rec)
+      scope.begin(slot, rec)
+      out.begin(rec, slot)
+      this.#run(rec, scope, out, this.#tally.count)
+      if (scope.wantsPage) this.#asked(rec)
+    } catch (error) {
+      this.#failed(rec, error, attempt)
+      return
     }
     this.#finish()
   }
@@ -208,26 +226,47 @@ export class KeyedExecutor implements Taker {
     this.#movedBy = placeOf(rec)
   }
 
-  /** Moves the step's clock; what is due by then is woken first. */
-  #advance(rec: Rec): void {
+  #failed(rec: Rec, error: unknown, attempt: number): void {
+    this.#scope.undo()
+    this.#out.drop()
+    if (this.#failures.answer(rec, error, attempt)) this.#waits.begin(attempt, () => this.#attempt(rec, attempt + 1))
+  }
+
+  /** Moves the step's clock; what is due by then is woken first. False when one of those waits: the record is taken behind it then. */
+  #advance(rec: Rec, input: number): boolean {
     const { store } = this
     let to = rec.at
-    if (to <= store.streamTime) return
+    if (to <= store.streamTime) return true
     // One record with a wrong clock must not end every wait: a leap is believed only as far as the time of recording bears it out.
     if (store.streamTime === NEVER || to - store.streamTime > SKEW_MS) to = Math.min(to, rec.recordedAt + SKEW_MS)
-    if (to <= store.streamTime) return
+    if (to <= store.streamTime) return true
     store.streamTime = to
-    if (store.timers.size === 0) return
-    const first = store.timers.due(to)
-    if (first === undefined) return
+    if (store.timers.size === 0 || store.timers.due(to) === undefined) return true
     this.#movedBy = placeOf(rec)
-    for (let due: string | undefined = first; due !== undefined; due = store.timers.due(to)) this.#wake('stream', due)
+    return this.#wakeBefore(to, rec, input)
+  }
+
+  // A method of its own, because a function that makes a closure somewhere pays for it at every call.
+  #wakeBefore(to: number, rec: Rec, input: number): boolean {
+    return this.#wakeDue('stream', to, () => this.#takeNow(rec, input))
   }
 
   wakeByWall(now: number): void {
-    const { wallTimers } = this.store
-    if (wallTimers.size === 0) return
-    for (let due = wallTimers.due(now); due !== undefined; due = wallTimers.due(now)) this.#wake('wall', due)
+    if (this.store.wallTimers.size > 0) this.#wakeDue('wall', now, () => {})
+  }
+
+  /** Wakes what is due, one after the other. False when one of those waits; what is due then, and `behind`, come after it. */
+  #wakeDue(kind: 'stream' | 'wall', to: number, behind: () => void): boolean {
+    const timers = kind === 'stream' ? this.store.timers : this.store.wallTimers
+    for (let due = timers.due(to); due !== undefined; due = timers.due(to)) {
+      this.#wake(kind, due)
+      if (!this.#waits.waiting) continue
+      this.#waits.then(() => {
+        if (this.#wakeDue(kind, to, behind)) behind()
+      })
+      return false
+    }
+    return true
   }
 
   #wake(kind: 'stream' | 'wall', name: string): void {
@@ -241,7 +280,7 @@ export class KeyedExecutor implements Taker {
     rec.awake(id, timer.at, slot, this.#place, this.#movedBy, this.#flavour)
     // Of a parked key: the timer waits behind what parked it.
     if (this.#failures.holds(rec)) return
-    this.#invoke(rec, () => {
+    this.#invoke(rec, 1, () => {
       this.#scope.wakes(kind, timer.at, timer.sub)
       wake(timer, this.#scope, this.#out, this.#tally.count)
     })
@@ -253,26 +292,24 @@ export class KeyedExecutor implements Taker {
     if (page === undefined) return
     const rec = this.#timer
     rec.awake(derivedId(cause, `${this.node.id}!page`, 0), this.store.streamTime, slot, this.#place, this.#movedBy, this.#flavour)
-    this.#invoke(rec, () => page(rows, next, this.#scope, this.#out, this.#tally.count))
+    this.#invoke(rec, 1, () => page(rows, next, this.#scope, this.#out, this.#tally.count))
   }
 
   /** As `take` runs a record, for the rare invocations that a timer or a page asks for. */
-  #invoke(rec: Rec, call: () => void): void {
+  #invoke(rec: Rec, attempt: number, call: () => void): void {
     const scope = this.#scope
     const out = this.#out
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const slot = slotOf(this.#state, rec)
-        scope.begin(slot, rec)
-        out.begin(rec, slot)
-        call()
-        if (scope.wantsPage) this.#asked(rec)
-        break
-      } catch (error) {
-        scope.undo()
-        out.drop()
-        if (!this.#failures.answer(rec, error, attempt)) return
-      }
+    try {
+      const slot = slotOf(this.#state, rec)
+      scope.begin(slot, rec)
+      out.begin(rec, slot)
+      call()
+      if (scope.wantsPage) this.#asked(rec)
+    } catch (error) {
+      scope.undo()
+      out.drop()
+      if (this.#failures.answer(rec, error, attempt)) this.#waits.begin(attempt, () => this.#invoke(rec, attempt + 1, call))
+      return
     }
     this.#finish()
   }
@@ -301,8 +338,10 @@ export class SinkTaker implements Taker {
   readonly #inbox: boolean
   readonly #tally: Tally
   readonly #failures: Failures
+  readonly #waits: Waits
 
-  constructor(outbox: Outbox, topic: string, partitions: number, inbox: boolean, tally: Tally, failures: Failures) {
+  constructor(outbox: Outbox, topic: string, partitions: number, inbox: boolean, tally: Tally, failures: Failures, waits: Waits) {
+    this.#waits = waits
     this.#outbox = outbox
     this.#topic = topic
     this.#partitions = partitions
@@ -312,15 +351,21 @@ export class SinkTaker implements Taker {
   }
 
   take(rec: Rec): void {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        this.#send(rec)
-        break
-      } catch (error) {
-        if (!this.#failures.answer(rec, error, attempt)) return
-      }
+    this.#attempt(rec, 1)
+  }
+
+  #attempt(rec: Rec, attempt: number): void {
+    try {
+      this.#send(rec)
+    } catch (error) {
+      this.#failed(rec, error, attempt)
+      return
     }
     this.#tally.count('records_out')
+  }
+
+  #failed(rec: Rec, error: unknown, attempt: number): void {
+    if (this.#failures.answer(rec, error, attempt)) this.#waits.begin(attempt, () => this.#attempt(rec, attempt + 1))
   }
 
   #send(rec: Rec): void {

@@ -49,7 +49,7 @@ export class Failures {
   }
 
   /**
-   * Decides about a failed invocation, which has been undone. Returns true when it is to be tried again.
+   * Decides about a failed invocation, which has been undone. Returns true when it is to be run again, after a while (`waits.ts`).
    * @throws TaskStopped when the task ends here
    */
   answer(rec: Rec, error: unknown, attempt: number): boolean {

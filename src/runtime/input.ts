@@ -1,8 +1,7 @@
 /** An input of a task: one log partition, what was read of it and not processed yet, and where it stands. */
-import { codeOf, TidemarkError } from '../base/errors.ts'
+import { TidemarkError } from '../base/errors.ts'
 import type { PartitionName } from '../ports/log.ts'
 import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
-import type { ValueCodec } from '../ports/serde.ts'
 import type { NodeId } from '../topology/node.ts'
 import type { Entry } from './entry.ts'
 import { TaskStopped } from './failure.ts'
@@ -62,14 +61,5 @@ export function columnsOf(batch: RecordBatch, input: Input): Columns {
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error
     throw new TaskStopped('halt', input.parts.log, error)
-  }
-}
-
-/** Undefined for an id that nobody knows. What else keeps a value from being read is answered by the step that reads it. */
-export function unknownFieldsOf(codec: ValueCodec, payload: Buffer, at: number, end: number): number | undefined {
-  try {
-    return codec.unknownFields(payload, at, end)
-  } catch (error) {
-    return codeOf(error) === 'SCHEMA_UNKNOWN' ? undefined : 0
   }
 }

@@ -16,9 +16,12 @@ import { NodeScope } from './scope.ts'
 import type { StageParts } from './stage-parts.ts'
 import type { StoreState } from './store-state.ts'
 import { Tally } from './tally.ts'
+import { Waits } from './waits.ts'
 
 export class Interpreter {
   readonly tallies: readonly Tally[]
+  /** The invocation that is to be run again after a while, with what stands behind it. While there is one, nothing else may be run. */
+  readonly waits: Waits = new Waits()
   /** Executors behind each log. */
   readonly #entries = new Map<NodeId, readonly Edge[]>()
   readonly #takers: ReadonlyMap<NodeId, Taker>
@@ -58,10 +61,10 @@ export class Interpreter {
     const topic = topicOfLog(parts)
     switch (node.kind) {
       case 'step': {
-        const out = new Outlet(node.id, topic, edges, flavour, false)
+        const out = new Outlet(node.id, topic, edges, flavour, false, this.waits)
         return 'keep' in node.does
-          ? new PassExecutor(node, node.does.keep, out, tally, failures)
-          : new StepExecutor(node, node.does.run, out, tally, failures)
+          ? new PassExecutor(node, node.does.keep, out, tally, failures, this.waits)
+          : new StepExecutor(node, node.does.run, out, tally, failures, this.waits)
       }
       case 'keyed': {
         const store = parts.state.stores.find(({ plan }) => plan.name === node.store.name) as StoreState
@@ -70,16 +73,17 @@ export class Interpreter {
           node,
           parts.state,
           new NodeScope(parts.state, store, parts.freeze),
-          new Outlet(node.id, topic, edges, flavour, !node.rekeys),
+          new Outlet(node.id, topic, edges, flavour, !node.rekeys, this.waits),
           tally,
           failures,
           place,
           flavour,
           this.#pages,
+          this.waits,
         )
       }
       case 'sink':
-        return new SinkTaker(parts.outbox, node.topic, parts.partitionsOf(node.topic), false, tally, failures)
+        return new SinkTaker(parts.outbox, node.topic, parts.partitionsOf(node.topic), false, tally, failures, this.waits)
       // A merge is only edges, and a log is read, not run.
       case 'merge':
       case 'source':
@@ -95,7 +99,7 @@ export class Interpreter {
     const topic = inboxTopic(parts.plan.app, to.id, parts.inboxGeneration(to.id))
     const own = tallies.get(to.id) ?? new Tally(to.id)
     tallies.set(to.id, own)
-    return new SinkTaker(parts.outbox, topic, parts.partitionsOf(topic), true, tally, new Failures(parts, to, own))
+    return new SinkTaker(parts.outbox, topic, parts.partitionsOf(topic), true, tally, new Failures(parts, to, own), this.waits)
   }
 
   /** What stands behind a log: looked up once a batch, for `run`. */
@@ -104,11 +108,19 @@ export class Interpreter {
   }
 
   /** Runs a record of a log through everything behind it. */
-  run(edges: readonly Edge[], rec: Rec): void {
-    for (let i = 0; i < edges.length; i++) {
+  run(edges: readonly Edge[], rec: Rec, from = 0): void {
+    for (let i = from; i < edges.length; i++) {
       const edge = edges[i] as Edge
       edge.to.take(rec, edge.input)
+      if (i + 1 < edges.length && this.waits.waiting) {
+        this.#runLater(edges, rec, i + 1)
+        return
+      }
     }
+  }
+
+  #runLater(edges: readonly Edge[], rec: Rec, from: number): void {
+    this.waits.then(() => this.run(edges, rec, from))
   }
 
   /** Runs a record through a step and what follows it, as if the steps before it had just let it pass. */
@@ -116,9 +128,21 @@ export class Interpreter {
     ;(this.#takers.get(step) as Taker).take(rec, 0)
   }
 
-  /** Answers a record that a log brought and that cannot enter, such as one without an envelope. */
-  refuse(log: NodeId, rec: Rec, error: unknown): void {
-    ;(this.#failures.get(log) as Failures).answer(rec, error, 1)
+  /**
+   * Answers a record that a log brought and that cannot enter, such as one without an envelope. Where the source says so it is looked at again
+   * after a while, and enters if it can then.
+   */
+  refuse(log: NodeId, rec: Rec, error: unknown, look: () => void, attempt = 1): void {
+    if (!(this.#failures.get(log) as Failures).answer(rec, error, attempt)) return
+    this.waits.begin(attempt, () => {
+      try {
+        look()
+      } catch (next) {
+        this.refuse(log, rec, next, look, attempt + 1)
+        return
+      }
+      this.run(this.behind(log), rec)
+    })
   }
 
   tally(step: NodeId): Tally {
@@ -136,8 +160,14 @@ export class Interpreter {
   }
 
   /** Wakes what wall time is due for. */
-  wakeByWall(now: number): void {
-    for (const executor of this.#keyed) executor.wakeByWall(now)
+  wakeByWall(now: number, from = 0): void {
+    for (const [i, executor] of this.#keyed.entries()) {
+      if (i < from) continue
+      executor.wakeByWall(now)
+      if (!this.waits.waiting) continue
+      this.waits.then(() => this.wakeByWall(now, i + 1))
+      return
+    }
   }
 
   /** When wall time is next due; Infinity when never. */

@@ -7,6 +7,7 @@ import { plausibleTime } from '../base/time.ts'
 import type { Out } from '../topology/node.ts'
 import { type Flavour, Rec } from './record.ts'
 import type { KeySlot } from './slots.ts'
+import type { Waits } from './waits.ts'
 
 /** Something that takes records: a step, or the end of a stage. */
 export interface Taker {
@@ -27,6 +28,7 @@ export class Outlet implements Out {
   /** Successors by output. */
   readonly #edges: readonly (readonly Edge[])[]
   readonly #flavour: Flavour
+  readonly #waits: Waits
   /** Records that this step made, reused for the next invocation; one that waits is never reused. */
   readonly #pool: Rec[] = []
   #pooled = 0
@@ -43,7 +45,8 @@ export class Outlet implements Out {
   #slot: KeySlot | undefined
 
   /** @param keepsKey the step has state by key and does not say that it changes keys: a fact under another key is a mistake */
-  constructor(step: string, topic: string, edges: readonly (readonly Edge[])[], flavour: Flavour, keepsKey: boolean) {
+  constructor(step: string, topic: string, edges: readonly (readonly Edge[])[], flavour: Flavour, keepsKey: boolean, waits: Waits) {
+    this.#waits = waits
     this.#keepsKey = keepsKey
     this.#maker = { step, index: 0 }
     this.#topic = topic
@@ -120,25 +123,46 @@ export class Outlet implements Out {
 
   /** Hands on a record as it is, past all waiting: for steps that only let records pass. */
   pass(rec: Rec): void {
-    this.#hand(rec, 0)
+    this.#hand(rec, 0, 0)
   }
 
   /** Hands on what waits. */
   flush(): void {
+    if (this.#count > 0) this.#flushFrom(0)
+  }
+
+  #flushFrom(from: number): void {
     const count = this.#count
-    if (count === 0) return
-    this.#hand(this.#first as Rec, this.#firstPort)
-    for (let i = 1; i < count; i++) this.#hand(this.#waiting[i] as Rec, this.#ports[i] as number)
+    for (let i = from; i < count; i++) {
+      if (i === 0) this.#hand(this.#first as Rec, this.#firstPort, 0)
+      else this.#hand(this.#waiting[i] as Rec, this.#ports[i] as number, 0)
+      if (i + 1 < count && this.#waits.waiting) {
+        this.#flushLater(i + 1)
+        return
+      }
+    }
     this.drop()
   }
 
-  #hand(rec: Rec, port: number): void {
+  #hand(rec: Rec, port: number, from: number): void {
     const edges = this.#edges[port]
     if (edges === undefined) return
-    for (let i = 0; i < edges.length; i++) {
+    for (let i = from; i < edges.length; i++) {
       const edge = edges[i] as Edge
       edge.to.take(rec, edge.input)
+      if (i + 1 < edges.length && this.#waits.waiting) {
+        this.#handLater(rec, port, i + 1)
+        return
+      }
     }
+  }
+
+  // Methods of their own, because a function that makes a closure somewhere pays for it at every call.
+  #flushLater(from: number): void {
+    this.#waits.then(() => this.#flushFrom(from))
+  }
+  #handLater(rec: Rec, port: number, from: number): void {
+    this.#waits.then(() => this.#hand(rec, port, from))
   }
 
   #make(): Rec {

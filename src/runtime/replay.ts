@@ -13,7 +13,7 @@ import type { TaskPlan } from '../plan/tasks.ts'
 import { type Identity, type Positions, topicPartition, type Writer } from '../ports/log.ts'
 import type { Graph } from '../topology/node.ts'
 import { alone } from './alone.ts'
-import { commitAlone, failing } from './commit-alone.ts'
+import { commitAlone, failing, loading } from './commit-alone.ts'
 import { factsKnown, readDecisions, recordGeneration, recordPlan } from './decisions.ts'
 import { decodeMeta } from './meta.ts'
 import { openLevel } from './opening.ts'
@@ -261,7 +261,7 @@ async function refold(
         task.take(fetched.partition, fetched.batches, fetched.next, fetched.high)
       }
       while (task.busy) {
-        if (task.pending !== undefined) await task.load()
+        if (task.pending !== undefined) await loading(task)
         const ran = failing(() => task.run(COMMIT_RECORDS))
         done += ran
         uncommitted += ran

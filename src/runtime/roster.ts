@@ -117,7 +117,7 @@ export class Roster {
           // What cannot be committed, because the group is silent, may not grow without bound either.
           if (this.uncommitted < options.commitBytes) {
             if (task.wake(clock.now())) turn += 1
-            if (task.busy) turn += task.pending === undefined ? task.run(options.turnRecords) : 0
+            if (task.busy && task.pending === undefined && !task.owesCommit(clock.now())) turn += task.run(options.turnRecords)
           }
           if (task.pending !== undefined) this.#load(task)
         } catch (error) {

@@ -198,8 +198,9 @@ export class Stages {
     const sealer =
       state === undefined ? undefined : new Sealer(state, outbox, this.#world.codecs, plan.app, partition, this.codecs.flavours)
     const schemas = new Set(meta?.schemas)
-    const reached = checkpoint?.next
-    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed, reached }, listener)
+    const { clock, random } = this.#world
+    const around = { clock, random, reached: checkpoint?.next }
+    return new Task({ stage, partition, inputs, interpreter, outbox, state, sealer, schemas, progress, committed, ...around }, listener)
   }
 
   /** All ways by which facts come from their sources into an inbox. */

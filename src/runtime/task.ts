@@ -8,17 +8,20 @@ import { Lifecycle, type Transitions } from '../base/lifecycle.ts'
 import { TIME_MAX_MS } from '../base/time.ts'
 import { taskName } from '../plan/naming.ts'
 import type { StagePlan } from '../plan/plan.ts'
+import type { Clock, Random } from '../ports/clock.ts'
 import type { PartitionName, Positions } from '../ports/log.ts'
 import type { Columns, RecordBatch } from '../ports/record-batch/index.ts'
+import { Afterwards } from './afterwards.ts'
 import type { SourceProgress, Way } from './heard.ts'
 import type { HeldAt } from './held.ts'
-import { columnsOf, type Input, unknownFieldsOf } from './input.ts'
+import { columnsOf, type Input } from './input.ts'
 import type { Interpreter } from './interpreter.ts'
 import type { TaskMeta } from './meta.ts'
 import type { Addressed, Outbox } from './outbox.ts'
 import type { Progress, Reached } from './progress.ts'
 import { type Pinned, Ranges, unpin } from './ranges.ts'
 import type { Rec } from './record.ts'
+import { schemasOf } from './schemas-of.ts'
 import type { SealedState, Sealer } from './seal.ts'
 import type { TaskState } from './state.ts'
 import type { Counts } from './tally.ts'
@@ -50,6 +53,8 @@ export interface TaskParts {
   readonly sealer: Sealer | undefined
   readonly schemas: Set<number>
   readonly progress: Progress
+  readonly clock: Clock
+  readonly random: Random
   /** Positions as the group has them. */
   readonly committed: Positions
   /** How far its disk is in the changelog when it is opened. Undefined for a stage that keeps nothing. */
@@ -81,6 +86,7 @@ export class Task {
   #closing: Promise<void> | undefined
   #pending: (() => Promise<void>) | undefined
   readonly #ranges: Ranges
+  readonly #afterwards: Afterwards
   /** Keys that wall time wakes by a moment, with their rows in memory. */
   #wallReady: { readonly now: number; readonly pinned: Pinned } | undefined
   #sweepUntil: readonly number[]
@@ -88,6 +94,7 @@ export class Task {
   constructor(parts: TaskParts, listener: (status: TaskStatus) => void) {
     this.parts = parts
     this.#ranges = new Ranges(parts.state)
+    this.#afterwards = new Afterwards(parts)
     this.name = taskName(parts.stage.name, parts.partition)
     this.life = new Lifecycle<TaskStatus>(`task ${this.name}`, 'restoring', TASK_TRANSITIONS, listener)
     this.committed = parts.committed
@@ -121,7 +128,7 @@ export class Task {
     return this.#pending !== undefined || this.parts.inputs.some((input) => input.queue.length > 0)
   }
 
-  /** What must be awaited before it can run on: schemas, rows of a batch, a page that a step asked for. */
+  /** What must be awaited before it can run on: schemas, rows of a batch, a step that is to be run again, a page that one asked for. */
   get pending(): (() => Promise<void>) | undefined {
     return this.#pending
   }
@@ -179,20 +186,25 @@ export class Task {
         entry?.(rec)
       } catch (error) {
         entered = false
-        interpreter.refuse(log, rec, error)
+        this.#refuse(input, error)
       }
       if (entered) interpreter.run(behind, rec)
       input.position = rec.offset + 1
       done += 1
-      if (this.#awaitPages()) {
+      if (this.#awaitAfterwards()) {
         i += 1
         break
       }
     }
     tally.add('records_in', done)
     input.at = i
-    if (i >= count) this.#finishBatch(input, batch)
+    // While its last record is not through, rows that were loaded for it stay.
+    if (i >= count && !interpreter.waits.waiting) this.#finishBatch(input, batch)
     return done
+  }
+
+  #refuse({ rec, parts: { log, entry } }: Input, error: unknown): void {
+    this.parts.interpreter.refuse(log, rec, error, () => entry?.(rec))
   }
 
   #finishBatch(input: Input, batch: RecordBatch): void {
@@ -225,7 +237,7 @@ export class Task {
 
   /** Sees to what the first batch needs before it can run. False when that must be awaited. */
   #makeReady(input: Input, columns: Columns): boolean {
-    const unknown = this.#schemasOf(input, columns)
+    const unknown = schemasOf(input, columns, this.parts)
     if (unknown.length === 0 && !this.#ranges.needed) {
       input.ready = true
       return true
@@ -233,7 +245,7 @@ export class Task {
     this.#pending = async () => {
       if (unknown.length > 0) {
         await input.parts.flavour.value?.prepare(unknown)
-        this.#schemasOf(input, columns)
+        schemasOf(input, columns, this.parts)
       }
       if (this.#ranges.needed) input.pinned = await this.#ranges.loadBatch(columns, input.at)
       input.ready = true
@@ -241,57 +253,16 @@ export class Task {
     return false
   }
 
-  /**
-   * The schema ids among the values of a batch that must be asked for first. Where there are none, it notes which ids there are, because
-   * records that are kept are read after a restart, and counts the values with fields that their reader does not know.
-   */
-  #schemasOf(input: Input, columns: Columns): readonly number[] {
-    const codec = input.parts.flavour.value
-    if (codec === undefined) return []
-    const { payload, valueAt, valueEnd, count } = columns
-    const unknown = new Set<number>()
-    const known = new Set<number>()
-    let last = -1
-    let lastUnknownFields = 0
-    let unknownFields = 0
-    for (let i = input.at; i < count; i++) {
-      const at = valueAt[i] as number
-      if (at < 0 || (valueEnd[i] as number) - at < 5 || payload[at] !== 0) continue
-      const id = payload.readUInt32BE(at + 1)
-      if (id !== last) {
-        last = id
-        lastUnknownFields = 0
-        if (!codec.knows(id)) unknown.add(id)
-        else {
-          const fields = unknownFieldsOf(codec, payload, at, valueEnd[i] as number)
-          if (fields !== undefined) known.add(id)
-          lastUnknownFields = fields ?? 0
-        }
-      }
-      if (lastUnknownFields > 0) unknownFields += 1
-    }
-    if (unknown.size > 0) return [...unknown]
-    for (const id of known) this.parts.schemas.add(id)
-    if (unknownFields > 0) this.parts.interpreter.tally(input.parts.log).add('unknown_fields', unknownFields)
-    return []
-  }
-
-  /** Where steps asked for pages, they are what is to be loaded next; nothing is committed before. */
-  #awaitPages(): boolean {
-    const { interpreter } = this.parts
-    if (!interpreter.wantsPages) return false
-    const wishes = interpreter.takePages()
-    this.#pending = () => this.#pages(wishes)
+  /** Where a step is to be run again, or asked for a page, that is what is to be awaited next; nothing is committed before. */
+  #awaitAfterwards(): boolean {
+    if (!this.#afterwards.due) return false
+    this.#pending = () => this.#afterwards.run()
     return true
   }
 
-  async #pages(wishes: ReturnType<Interpreter['takePages']>): Promise<void> {
-    const { state, interpreter } = this.parts
-    for (let wish = wishes.shift(); wish !== undefined; wish = wishes.shift()) {
-      const { rows, next } = await (state as TaskState).page(wish.slot, wish.executor.store, wish.from)
-      wish.executor.takePage(wish, rows, next)
-      wishes.push(...interpreter.takePages())
-    }
+  /** Whether what it has is to be committed before it takes more: else a task whose records fail one after the other would never be. */
+  owesCommit(now: number): boolean {
+    return this.#afterwards.waited && this.dirty(now)
   }
 
   /** Wakes what is due by wall time; true when something may have happened. */
@@ -306,9 +277,10 @@ export class Task {
     }
     // Only what was due when the rows were loaded: what became due since has its turn next.
     interpreter.wakeByWall(this.#wallReady?.now ?? now)
-    unpin(this.#wallReady?.pinned ?? NOTHING_PINNED)
+    const pinned = this.#wallReady?.pinned ?? NOTHING_PINNED
     this.#wallReady = undefined
-    this.#awaitPages()
+    if (this.#afterwards.due) this.#pending = () => this.#afterwards.run().finally(() => unpin(pinned))
+    else unpin(pinned)
     return true
   }
 
@@ -327,6 +299,7 @@ export class Task {
   /** Turns everything since the last seal into bytes. From here on only the commit holds it. */
   seal(now: number, reached: Reached): TaskCommit {
     const { inputs, state, sealer, outbox, interpreter, stage, schemas, progress } = this.parts
+    this.#afterwards.waited = false
     const positions = new Map(inputs.map(({ parts: { partition }, position }) => [partition, position]))
     const heard = new Map(inputs.flatMap(({ parts: { partition }, heard: each }) => (each === undefined ? [] : [[partition, each.told]])))
     const recorded = new Map<PartitionName, number>()
@@ -378,6 +351,7 @@ export class Task {
   async close(): Promise<void> {
     if (this.life.state !== 'closed') {
       this.life.to('closed')
+      this.#afterwards.end()
       this.#closing = this.parts.state?.close()
     }
     await this.#closing

@@ -210,12 +210,18 @@ export class Harness<P extends readonly unknown[]> {
   /** Waits until everything in the logs is processed and committed, or something has stopped for good. */
   async settle(): Promise<void> {
     const { app } = await this.#running()
+    let least = Number.POSITIVE_INFINITY
     for (let turn = 0; turn < TURNS_MAX; turn++) {
       if (app.failure !== undefined) return
       if (app.ready && (await app.caughtUp())) return
       // Work that waits for a moment, such as another try, is not waited for: time moves only by hand.
       await this.clock.turn()
-      if (turn % 200 === 199) await this.clock.advance(100)
+      if (turn % 200 !== 199) continue
+      await this.clock.advance(100)
+      // What gets on, however slowly, does not wait for ever.
+      const left = app.lag() ?? Number.POSITIVE_INFINITY
+      if (left < least) turn = 0
+      least = Math.min(least, left)
     }
     throw new Error('the application does not settle: something waits for ever')
   }
@@ -350,7 +356,19 @@ export class Harness<P extends readonly unknown[]> {
   /** Rebuilds a projection beside the live one, which is stopped meanwhile. */
   async replay(projection: Views<P>['name'], options: ReplayOptions = {}): Promise<Replayed> {
     refuseUnknown(options, ['switch', 'signal', 'lock', 'shared', 'onProgress'] satisfies (keyof ReplayOptions)[], 'replay()')
-    return this.offline((world) => replay(this.#topology.graph, projection, world, options))
+    return this.offline((world) => this.#inTime(replay(this.#topology.graph, projection, world, options)))
+  }
+
+  /** Lets time pass for what may wait for it, such as for another try. */
+  async #inTime<T>(work: Promise<T>): Promise<T> {
+    const end = new AbortController()
+    const stop = (): void => end.abort()
+    void work.then(stop, stop)
+    for (let turn = 1; !end.signal.aborted; turn++) {
+      await this.clock.turn()
+      if (turn % 200 === 0) await this.clock.advance(100)
+    }
+    return await work
   }
 
   /** Reads and checks everything, while nothing runs. */

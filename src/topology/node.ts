@@ -191,7 +191,11 @@ export interface Shape {
 }
 
 export type Failure = 'dead-letter' | 'park' | 'halt'
-/** What happens to a record that fails in a step. `retry` runs the invocation again at once, so many times. */
+/**
+ * What happens to a record that fails in a step. `retry` runs the invocation so many times more, each after a wait: up to 100 ms, then up to
+ * twice as long each time, at most 10 s, and how long within that is chance. The record's partition waits with it, so that its order is kept;
+ * others go on. What cannot be mended by that, such as bytes that are no value, is not run again.
+ */
 export type OnError = Failure | { readonly retry: number; readonly then: Failure }
 
 interface Common {

@@ -364,10 +364,7 @@ describe('a deletion', () => {
     ],
     [
       'a translation that has a case, where nothing deletes',
-      (flow) =>
-        flow
-          .source({ ...totals, exchange: 'events' })
-          .translate('telling', consents, { Sum: 'ignore' }, { deleted: 'ignore' }),
+      (flow) => flow.source({ ...totals, exchange: 'events' }).translate('telling', consents, { Sum: 'ignore' }, { deleted: 'ignore' }),
       'step "telling" says what a deletion is, and nothing that comes to it deletes',
     ],
     [

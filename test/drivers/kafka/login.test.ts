@@ -9,10 +9,10 @@ import { bearerLogin } from '../../../src/drivers/kafka/oauth.ts'
 import { dialKafkajs } from '../../../src/drivers/kafka/sockets.ts'
 import { Throttles } from '../../../src/drivers/kafka/throttle.ts'
 import { Lane } from '../../../src/drivers/kafka/transport.ts'
-import { nodeClock } from '../../../src/drivers/node/index.ts'
 import { apiVersions } from '../../../src/drivers/kafka/wire/api-versions.ts'
 import { APIS } from '../../../src/drivers/kafka/wire/apis.ts'
 import { encodeResponse } from '../../../src/drivers/kafka/wire/framing.ts'
+import { nodeClock } from '../../../src/drivers/node/index.ts'
 import { isFinal } from '../../../src/runtime/failure.ts'
 
 const HANDSHAKE = 17

@@ -47,7 +47,8 @@ test('a broker that another one names is not sent it either: no connection is ev
     return Promise.reject(new Error('nobody should come here'))
   }
   const link = { clientId: 't', ssl: undefined, sasl: { mechanism: 'plain', username: 'u', password: 'p' }, connectMs: 100 }
-  const lane = (options: LinkOptions): Lane => new Lane({ address: { host: 'kafka-2', port: 9092 }, options, dial, throttles: new Throttles(nodeClock) })
+  const lane = (options: LinkOptions): Lane =>
+    new Lane({ address: { host: 'kafka-2', port: 9092 }, options, dial, throttles: new Throttles(nodeClock) })
   const far = lane(link)
   await expect(far.greeting()).rejects.toMatchObject({ code: 'OPTION_INVALID', message: expect.stringContaining('on the way to kafka-2') })
   expect(dialled).toBe(0)
