@@ -498,7 +498,7 @@ export const BUGS: readonly NamedBug[] = [
     name: 'torn-tail-accepted',
     about: 'the log takes for written what a power cut has left half written',
     bug: { codecs: { ...nativeCodecs, crc32c: () => 0 } },
-    systematic: { ...TORN, event: 206 },
+    systematic: { ...TORN, event: 149 },
   },
   {
     name: 'lineage-unchecked',

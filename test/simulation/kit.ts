@@ -19,6 +19,8 @@ const FROM = Number(process.env.TIDEMARK_SIM_FROM ?? 1)
 const KAFKA_SHARE = { 'exactly-once': 1 / 8, 'at-least-once': 1 / 16 } as const
 /** Of so many seeds, one is run with retail besides; it is the largest topology, and takes twice the time of another. */
 const RETAIL_SHARE = 1 / 20
+/** Of fewer seeds none might have a crash. */
+const RETAIL_LEAST = 6
 /** So many seeds that violate are told of; one takes seconds to shrink. */
 const TOLD_MAX = 2
 /** Time for the seeds of one topology where a machine is slow; it decides nothing else. */
@@ -26,8 +28,9 @@ const PATIENCE_MS = Math.max(600_000, SEEDS * 400)
 
 /** The seeds that one topology has of a run; retail, which is beside the round, has so many of it. */
 function seedsOf(simulated: Case, seeds: number): readonly number[] {
-  const all = Array.from({ length: seeds }, (_, i) => FROM + i)
-  return simulated === retailCase ? all.slice(0, Math.ceil(seeds * RETAIL_SHARE)) : all.filter((seed) => caseOf(seed) === simulated)
+  const first = (count: number): readonly number[] => Array.from({ length: count }, (_, i) => FROM + i)
+  if (simulated === retailCase) return first(Math.max(RETAIL_LEAST, Math.ceil(seeds * RETAIL_SHARE)))
+  return first(seeds).filter((seed) => caseOf(seed) === simulated)
 }
 
 /** A bug is found by the means that its entry names, and the same world without it keeps every promise. */

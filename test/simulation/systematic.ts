@@ -41,7 +41,7 @@ export interface Script {
 }
 
 /** Facts enough that files have several sectors, and nothing is synced: what a power cut leaves of them may have holes. */
-export const TORN: Script = { simulated: countingCase, guarantee: 'exactly-once', kind: 'torn', facts: 24, settings: { fsync: 'never' } }
+export const TORN: Script = { simulated: countingCase, guarantee: 'exactly-once', kind: 'torn', facts: 12, settings: { fsync: 'never' } }
 
 export interface Systematic {
   /** Deaths tried, one a run. */
