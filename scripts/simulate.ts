@@ -10,8 +10,9 @@ import {
   simulate,
 } from '../src/testing/simulate.ts'
 import { BUGS } from '../test/simulation/bugs.ts'
+import { foundBy, hunt } from '../test/simulation/hunt.ts'
 import { KAFKA_BUGS } from '../test/simulation/kafka-bugs.ts'
-import { commandOf, shrunk } from '../test/simulation/report.ts'
+import { commandOf, keptLine, shrunk } from '../test/simulation/report.ts'
 import { CASES, caseOf } from '../test/simulation/topologies/index.ts'
 import { flagsOf, refuse, requireName } from './flags.ts'
 
@@ -22,7 +23,7 @@ const values = flagsOf({
     'Run topologies under seeded crashes, power cuts, lost answers, pauses and rebalances, and say what of the promises does not hold.',
   flags: {
     seed: { value: '<n>', about: 'this seed only' },
-    seeds: { value: '<n>', about: 'so many seeds', default: '1' },
+    seeds: { value: '<n>', about: 'so many seeds (default: 1)' },
     from: { value: '<n>', about: 'the first of them', default: '1' },
     kafka: { about: 'on simulated brokers, with the Kafka driver, instead of the embedded log' },
     minutes: { value: '<n>', about: 'end after so long, though there are seeds left' },
@@ -30,8 +31,11 @@ const values = flagsOf({
     faults: { value: '<kinds>', about: 'only these kinds of fault, with commas between, or none (default: those that the seed draws)' },
     set: { value: '<json>', about: 'settings that are not to be drawn' },
     facts: { value: '<n>', about: 'only the first facts of the feed' },
-    deaths: { value: '<events>', about: "the process dies before these events: '120' is killed there, '120!' loses its power" },
-    bug: { value: '<name>', about: 'with a deliberate bug' },
+    deaths: {
+      value: '<events>',
+      about: "the process dies before these events: '120' is killed there, '120!' loses its power, '120~' so that files are torn",
+    },
+    bug: { value: '<name>', about: 'with a deliberate bug; alone, it is hunted by the means that is known to find it' },
     trace: { about: 'print everything that happens, event by event' },
     shrink: { about: 'look for the fewest kinds of fault that still violate' },
     quiet: { about: 'print the summary only' },
@@ -41,11 +45,18 @@ const values = flagsOf({
     ['--seed 123 --trace', 'with everything that happens'],
     ['--seeds 10000 --from 1', 'many, and a summary'],
     ['--kafka --seeds 1000 --minutes 10', 'on simulated brokers, for ten minutes at most'],
+    ['--bug torn-tail-accepted', 'whether a deliberate bug is found, and by which means'],
     [`--seed 123 --set '{"workers":1}' --faults none`, 'one worker, and nothing goes wrong'],
   ],
-  after: 'Exit codes: 0 nothing is violated   1 something is   64 wrong usage',
+  after: [
+    'Exit codes: 0 nothing is violated   1 something is   64 wrong usage',
+    'Bugs, and by which means each is found:',
+    ...BUGS.map((bug) => `  ${bug.name}: ${foundBy(bug)}`),
+    'With --kafka:',
+    ...KAFKA_BUGS.map((bug) => `  ${bug.name}: ${foundBy(bug)}`),
+  ].join('\n'),
 })
-const log = values.kafka ? 'kafka' : 'embedded'
+const log: 'kafka' | 'embedded' = values.kafka ? 'kafka' : 'embedded'
 /** Of the log that was asked for. */
 const bugs = values.kafka ? KAFKA_BUGS : BUGS
 const faultKinds: readonly string[] = values.kafka ? KAFKA_FAULT_KINDS : FAULT_KINDS
@@ -56,7 +67,8 @@ function numberOf(text: string, name: string): number {
 }
 
 function deathOf(text: string): Death {
-  return { event: numberOf(text.replace(/!$/, ''), 'deaths'), kind: text.endsWith('!') ? 'power-cut' : 'kill' }
+  const kind = text.endsWith('!') ? 'power-cut' : text.endsWith('~') ? 'torn' : 'kill'
+  return { event: numberOf(text.replace(/[!~]$/, ''), 'deaths'), kind }
 }
 
 function settingsIn(json: string): Partial<Settings> {
@@ -67,17 +79,18 @@ function settingsIn(json: string): Partial<Settings> {
   }
 }
 
+if (values.bug !== undefined)
+  requireName(
+    'bug',
+    values.bug,
+    bugs.map(({ name }) => name),
+  )
+const bug = bugs.find(({ name }) => name === values.bug)
+
 function optionsOf(seed: number): SimulateOptions & { readonly topology: string } {
   const wanted = values.topology
   if (wanted !== undefined) requireName('topology', wanted, TOPOLOGIES)
   const chosen = CASES.find(({ name }) => name === wanted) ?? caseOf(seed)
-  if (values.bug !== undefined)
-    requireName(
-      'bug',
-      values.bug,
-      bugs.map(({ name }) => name),
-    )
-  const bug = bugs.find(({ name }) => name === values.bug)
   const kinds = values.faults === undefined ? bug?.faults : values.faults === 'none' ? [] : values.faults.split(',')
   for (const kind of kinds ?? []) requireName('fault', kind, faultKinds)
   const facts = values.facts === undefined ? Number.POSITIVE_INFINITY : numberOf(values.facts, 'facts')
@@ -88,9 +101,7 @@ function optionsOf(seed: number): SimulateOptions & { readonly topology: string 
     feed: (random) => chosen.feed(random).slice(0, facts),
     oracle: chosen.oracle,
     ...(kinds === undefined ? {} : { faults: kinds as FaultKind[] }),
-    ...(values.set === undefined && bug?.settings === undefined
-      ? {}
-      : { settings: { ...bug?.settings, ...settingsIn(values.set ?? '{}') } }),
+    settings: { ...chosen.settings, ...bug?.settings, ...settingsIn(values.set ?? '{}') },
     ...(bug === undefined ? {} : { bug: bug.bug }),
     ...(values.deaths === undefined ? {} : { deaths: values.deaths.split(',').map(deathOf) }),
     ...(values.trace ? { trace: (line: string) => console.log(line) } : {}),
@@ -115,11 +126,32 @@ async function run(seed: number): Promise<Simulated> {
       settings: values.set === undefined ? undefined : settingsIn(values.set),
     })}`,
   )
+  // Deaths, fewer facts and a bug make a world that the list of kept seeds does not know.
+  if (values.deaths === undefined && values.facts === undefined && bug === undefined) {
+    const settings = values.set === undefined ? undefined : settingsIn(values.set)
+    const kept = { topology: options.topology, seed, log, settings, faults: values.faults === undefined ? undefined : options.faults }
+    console.log(`  keep:   ${keptLine(kept, simulated.violations)}    (a line of test/simulation/seeds.txt; say behind # what it was)`)
+  }
   if (values.shrink) console.log(`  fewest: --faults ${(await shrunk(topology, given, simulated)).join(',') || 'none'}`)
   return simulated
 }
 
-if (values.seed !== undefined) {
+async function huntFor(named: (typeof bugs)[number]): Promise<void> {
+  console.log(`${named.name}: ${named.about}; ${foundBy(named)}`)
+  const found = await hunt(named, log)
+  if (found === undefined) {
+    console.log('it is not found any more')
+    return
+  }
+  for (const violation of found.violations) console.log(`  ${violation.replaceAll('\n', '\n    ')}`)
+  console.log(`  without the bug: ${found.sound.join('; ') || 'nothing is violated'}`)
+  console.log(`  repeat: ${found.command}`)
+  process.exitCode = 1
+}
+
+if (bug !== undefined && values.seed === undefined && values.seeds === undefined && values.deaths === undefined) {
+  await huntFor(bug)
+} else if (values.seed !== undefined) {
   const { violations, crashes, events, simulatedMs, digest } = await run(numberOf(values.seed, 'seed'))
   const outcome = violations.length === 0 ? 'nothing is violated' : `${violations.length} violations`
   console.log(
@@ -128,7 +160,7 @@ if (values.seed !== undefined) {
   process.exitCode = violations.length === 0 ? 0 : 1
 } else {
   const from = numberOf(values.from, 'from')
-  const seeds = numberOf(values.seeds, 'seeds')
+  const seeds = numberOf(values.seeds ?? '1', 'seeds')
   if (seeds === 0) refuse('--seeds is at least 1.')
   const began = performance.now()
   const until = began + (values.minutes === undefined ? Number.POSITIVE_INFINITY : numberOf(values.minutes, 'minutes') * 60_000)

@@ -1,4 +1,5 @@
 /** W1 in two processes over four partitions, one of them killed again and again, at random or at chosen points. */
+import { COMMIT_PLACES } from '../../src/runtime/commit.ts'
 import { type KafkaVersion, startKafka } from '../../src/testing/broker/index.ts'
 import type { Check, CheckOptions, CheckResult } from './check.ts'
 import { Rig, sleep } from './w1-rig.ts'
@@ -41,8 +42,6 @@ async function atRandom({ version, features, renamed = false, dynamic = false }:
   })
 }
 
-/** Points of a commit that the runtime names. */
-const FAILPOINTS = ['outputs', 'changelogs', 'decision', 'stores'].flatMap((deed) => [`commit.before-${deed}`, `commit.after-${deed}`])
 /** Requests by Kafka's number. */
 const COMMITTING: readonly number[] = [0 /* Produce */, 28 /* TxnOffsetCommit */, 26 /* EndTxn */]
 /** What transactions of protocol 1 have besides. */
@@ -165,7 +164,7 @@ export const KILLS: readonly Check[] = [
     times: 20,
     records: 2_000_000,
     fixed: true,
-    run: (options) => atPoints({ version: '4.3.1', failpoints: FAILPOINTS, requests: COMMITTING }, options),
+    run: (options) => atPoints({ version: '4.3.1', failpoints: COMMIT_PLACES['exactly-once'], requests: COMMITTING }, options),
   },
   {
     name: 'points-1',
@@ -173,7 +172,8 @@ export const KILLS: readonly Check[] = [
     times: 20,
     records: 2_000_000,
     fixed: true,
-    run: (options) => atPoints({ version: '3.9.2', failpoints: FAILPOINTS, requests: [...COMMITTING, ...COMMITTING_1] }, options),
+    run: (options) =>
+      atPoints({ version: '3.9.2', failpoints: COMMIT_PLACES['exactly-once'], requests: [...COMMITTING, ...COMMITTING_1] }, options),
   },
   {
     name: 'joins',

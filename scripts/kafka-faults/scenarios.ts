@@ -1,4 +1,5 @@
 /** The faults: what is done to workers, brokers and the way between them, how often, and to which Kafka. */
+import { COMMIT_PLACES } from '../../src/runtime/commit.ts'
 import type { FaultProxy, KafkaCluster, KafkaNode, KafkaOptions, Wanted } from '../../src/testing/broker/index.ts'
 import type { Workers } from './workers.ts'
 
@@ -46,12 +47,6 @@ const txn1 = { addPartitionsToTxn: 24, addOffsetsToTxn: 25 }
 /** These are asked when a worker starts, so one has to. */
 const AT_START: ReadonlySet<number> = new Set([api.offsetFetch, api.findCoordinator, api.joinGroup, api.syncGroup, txn.initProducerId])
 
-/** The steps of a commit, in `runtime/commit.ts`: there is a place before and one after each. */
-const COMMIT_STEPS = {
-  'exactly-once': ['outputs', 'changelogs', 'decision', 'stores'],
-  'at-least-once': ['outputs', 'changelogs', 'stores', 'positions'],
-} as const
-
 async function killWorkers(run: Run): Promise<void> {
   for (let i = 0; i < run.times; i++) {
     const slot = anyOf(run, run.workers.slots)
@@ -65,7 +60,7 @@ async function killWorkers(run: Run): Promise<void> {
 
 async function dieAtCommitPoints(run: Run): Promise<void> {
   const { workers, times, guarantee } = run
-  for (const at of COMMIT_STEPS[guarantee].flatMap((step) => [`commit.before-${step}`, `commit.after-${step}`])) {
+  for (const at of COMMIT_PLACES[guarantee]) {
     for (let i = 0; i < times; i++) {
       let died = (): void => {}
       const death = new Promise<void>((resolve) => {

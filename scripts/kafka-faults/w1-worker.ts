@@ -66,6 +66,7 @@ try {
     hit: (name: string): undefined => {
       if (name === values.die && --left === 0) process.kill(process.pid, 'SIGKILL')
     },
+    armed: (name: string) => name === values.die,
   }
   const app = await App.start(
     w1.graph,

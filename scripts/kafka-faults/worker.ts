@@ -29,6 +29,8 @@ const said = (error: unknown): string => (error instanceof TidemarkError ? error
 
 process.once('disconnect', () => process.exit(1))
 
+/** Where the first results are in the log, under both guarantees. */
+const WORKING = 'commit.before-stores'
 let left = Number(values.nth)
 let working = false
 try {
@@ -46,10 +48,11 @@ try {
   })
   const failpoint = {
     hit: (name: string): undefined => {
-      if (!working && name === 'commit.after-outputs') process.send?.('working')
-      working ||= name === 'commit.after-outputs'
+      if (!working && name === WORKING) process.send?.('working')
+      working ||= name === WORKING
       if (name === values.die && --left === 0) process.kill(process.pid, 'SIGKILL')
     },
+    armed: (name: string) => name === values.die,
   }
   const options = {
     instance: values.instance,

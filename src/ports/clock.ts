@@ -20,8 +20,13 @@ export interface Random {
 
 /**
  * Named places where a test may crash, delay or fail the process. The production driver does nothing.
- * Named `<part>.<before or after>-<deed>`, such as `commit.after-append`.
+ * Named `<part>.<before or after>-<deed>`, such as `commit.after-outputs`.
  */
 export interface Failpoint {
   hit(name: string): Promise<void> | undefined
+  /**
+   * Whether somebody waits at a place. Asked for places that are there only when deeds follow one another that else go side by side; without
+   * this function nobody waits at any of them.
+   */
+  armed?(name: string): boolean
 }

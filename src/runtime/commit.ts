@@ -85,7 +85,7 @@ async function handOutputs(run: CommitRun): Promise<Handed> {
   await run.failpoint.hit('commit.before-outputs')
   run.checkLease()
   const sends = run.tasks.flatMap(({ outputs }) => outputs.map(({ partition, batch }) => send(run, partition, batch)))
-  return handed(Promise.all(sends).then(() => run.failpoint.hit('commit.after-outputs')))
+  return handed(Promise.all(sends).then(() => {}))
 }
 
 /** Nothing fences what is written outside of transactions, so there the lease goes with the batch, for whenever it is sent again. */
@@ -135,14 +135,20 @@ async function handChangelogs(run: CommitRun): Promise<Handed> {
     const ends = await Promise.all(task.state.changelog.map((batch) => append(run, to, batch)))
     run.changelogEnds.set(task, Math.max(...ends.map(({ next }) => next)))
   })
-  return handed(Promise.all(sends).then(() => run.failpoint.hit('commit.after-changelogs')))
+  return handed(Promise.all(sends).then(() => {}))
 }
 
 /** Facts for inboxes and sinks, rows for state topics, dead letters. A partition gets its batches in order. */
-export const sendOutputs: CommitStep = async (run) => (await handOutputs(run)).arrived
+export const sendOutputs: CommitStep = async (run) => {
+  await (await handOutputs(run)).arrived
+  await run.failpoint.hit('commit.after-outputs')
+}
 
 /** Rows of all stores, effects first and marks after, and what the commit says of each task last. */
-export const sendChangelogs: CommitStep = async (run) => (await handChangelogs(run)).arrived
+export const sendChangelogs: CommitStep = async (run) => {
+  await (await handChangelogs(run)).arrived
+  await run.failpoint.hit('commit.after-changelogs')
+}
 
 /** The log decides: everything handed to the writer and the positions it was made from, or nothing. */
 export const decide: CommitStep = async (run) => {
@@ -152,11 +158,29 @@ export const decide: CommitStep = async (run) => {
   await run.failpoint.hit('commit.after-decision')
 }
 
+/** Places where a commit asks its failpoint, one step after the other. */
+export const COMMIT_PLACES: Readonly<Record<'exactly-once' | 'at-least-once', readonly string[]>> = {
+  'exactly-once': placesOf('outputs', 'changelogs', 'decision', 'stores'),
+  'at-least-once': placesOf('outputs', 'changelogs', 'stores', 'positions'),
+}
+
+function placesOf(...deeds: readonly string[]): readonly string[] {
+  return deeds.flatMap((deed) => [`commit.before-${deed}`, `commit.after-${deed}`])
+}
+
+/** Those between sending and deciding: they are there only where one follows the other. */
+const BETWEEN: readonly string[] = ['commit.after-outputs', 'commit.after-changelogs']
+
 /**
  * All of it at once, and the question for the decision right behind: where the log decides, nothing is there before it has, so nothing waits for
- * another's answer, and the positions may travel beside the batches.
+ * another's answer, and the positions may travel beside the batches. A test that stops a commit in between gets it one step after the other,
+ * because beside a decision that is on its way there is no place where nothing is decided.
  */
 export const sendAndDecide: CommitStep = async (run) => {
+  if (BETWEEN.some((place) => run.failpoint.armed?.(place) === true)) {
+    for (const step of [sendOutputs, sendChangelogs, decide]) await step(run)
+    return
+  }
   const parts = await Promise.all([handOutputs(run), handChangelogs(run)])
   const [decided, ...arrived] = await Promise.allSettled([decide(run), ...parts.map((part) => part.arrived)])
   const failures = [...arrived, decided].flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []))

@@ -30,11 +30,14 @@ export interface SimulatedDisk {
    * The process dies and the machine with it. What was not synced is lost by chance, or as `fate` says for a file, and for a folder as far
    * as the names in it go.
    */
-  powerCut(fate?: (path: string) => 'kept' | 'lost'): void
+  powerCut(fate?: (path: string) => CutFate): void
   readonly faults: DiskFaults
   /** Every file, sorted by path, and its bytes as a process sees them. */
   files(): ReadonlyMap<string, Buffer>
 }
+
+/** What becomes of what was not synced: `torn` keeps any sectors of a file, and the names of a folder. */
+export type CutFate = 'kept' | 'lost' | 'torn'
 
 export type DiskOperation = 'read' | 'write' | 'sync' | 'truncate' | 'open' | 'rename' | 'remove' | 'list' | 'makeFolder' | 'syncFolder'
 
@@ -132,11 +135,11 @@ class Disk implements SimulatedDisk {
     this.locks.clear()
   }
 
-  powerCut(fate?: (path: string) => 'kept' | 'lost'): void {
+  powerCut(fate?: (path: string) => CutFate): void {
     this.crash()
     for (const [folder, changes] of this.unsyncedNames) {
       const chance = Math.floor(this.random.unit() * (changes.length + 1))
-      const kept = fate === undefined ? chance : fate(folder) === 'kept' ? changes.length : 0
+      const kept = fate === undefined ? chance : fate(folder) === 'lost' ? 0 : changes.length
       for (const change of changes.slice(0, kept)) this.durableNames.apply(change)
     }
     this.unsyncedNames = new Map()
@@ -250,9 +253,9 @@ class Disk implements SimulatedDisk {
     return folder === path || (this.durableNames.folders.has(folder) && this.isThere(folder))
   }
 
-  private withoutPower({ durable, unsynced }: Inode, fate: 'kept' | 'lost' | undefined): Inode {
+  private withoutPower({ durable, unsynced }: Inode, fate: CutFate | undefined): Inode {
     const inode: Inode = { live: durable.copy(), durable, unsynced: [] }
-    const kind = fate === 'lost' ? 0 : fate === 'kept' ? 0.3 : this.random.unit()
+    const kind = fate === undefined ? this.random.unit() : { lost: 0, kept: 0.3, torn: 1 }[fate]
     const kept = kind < 0.2 ? 0 : kind < 0.4 ? unsynced.length : Math.floor(this.random.unit() * (unsynced.length + 1))
     for (const [i, each] of unsynced.entries()) {
       if (kind < 0.6) {

@@ -22,6 +22,7 @@ import { BatchBuilder, encodeHeaders, type Header } from '../ports/record-batch/
 import type { SchemaStore } from '../ports/serde.ts'
 import type { Counter, TelemetryEvent } from '../ports/telemetry.ts'
 import { App, type StartOptions } from '../runtime/app.ts'
+import { COMMIT_PLACES } from '../runtime/commit.ts'
 import { encodeValue } from '../runtime/encode.ts'
 import { type About, publisher } from '../runtime/publisher.ts'
 import { type Replayed, type ReplayOptions, replay } from '../runtime/replay.ts'
@@ -37,15 +38,24 @@ export interface Crash {
   readonly crash: string
 }
 
-/** Crash sentinels, by where the commit is when the process dies. */
+/**
+ * Crash sentinels, by where the commit is when the process dies. Exactly once, a commit that is to die between sending and deciding takes one
+ * step after the other, which it does not do else: so that a place is what its name says.
+ */
 export const CRASH: Readonly<Record<'afterAppend' | 'afterChangelog' | 'afterDecision' | 'afterStore', Crash>> = {
-  /** Facts for inboxes and sinks are sent, nothing is decided. */
+  /**
+   * Facts for inboxes and sinks are in the log, state is not, and nothing is decided. Exactly once nobody ever sees them, and all is done again;
+   * at least once everybody sees them, and again when it is done again.
+   */
   afterAppend: { crash: 'commit.after-outputs' },
-  /** State is in the changelog as well. */
+  /**
+   * State is in the changelog as well, the disk has nothing. Exactly once nothing is decided, and all is done again; at least once the changelog
+   * says what was done, and nothing is.
+   */
   afterChangelog: { crash: 'commit.after-changelogs' },
-  /** The log has decided, the disk does not know yet. */
+  /** The log has decided, the disk does not know yet. At least once nothing decides: there it is refused, `OPTION_INVALID`. */
   afterDecision: { crash: 'commit.after-decision' },
-  /** The disk has it, too; nobody was told. */
+  /** The disk has it, too; nobody was told. At least once the group's positions still lie before it. */
   afterStore: { crash: 'commit.after-stores' },
 }
 
@@ -137,7 +147,7 @@ export class Harness<P extends readonly unknown[]> {
     if (facts.length === 0 && crash === undefined) return
     const { world, failpoints } = await this.#running()
     const events = publisher(contract, { as: (contract as unknown as AnyContract).owner, log: world })
-    if (crash !== undefined) failpoints.add(crash)
+    if (crash !== undefined) failpoints.add(this.#place(crash))
     for (const { key, value, ...about } of facts) await events.publish({ key, value }, about)
     await events.close()
     if (crash !== undefined) await this.#crashed(crash)
@@ -154,7 +164,7 @@ export class Harness<P extends readonly unknown[]> {
         hint: `The topology has ${app.plan.topics.map(({ name }) => name).join(', ')}.`,
       })
     }
-    if (crash !== undefined) failpoints.add(crash.crash)
+    if (crash !== undefined) failpoints.add(this.#place(crash.crash))
     const writer = await world.log.plainWriter()
     for (const { key = null, value = null, at = this.clock.now(), headers = [], partition } of records) {
       const bytes = typeof key === 'string' ? Buffer.from(key) : key
@@ -168,6 +178,19 @@ export class Harness<P extends readonly unknown[]> {
     await writer.close()
     if (crash !== undefined) await this.#crashed(crash.crash)
     await this.settle()
+  }
+
+  /** @throws TidemarkError OPTION_INVALID a commit never comes to such a place */
+  #place(crash: string): string {
+    const { guarantee = 'exactly-once' } = this.#options
+    const places = COMMIT_PLACES[guarantee]
+    if (places.includes(crash)) return crash
+    throw new TidemarkError('OPTION_INVALID', `no commit comes to "${crash}" under ${guarantee}, so nothing can crash there`, {
+      detail: `A commit passes ${places.join(', ')}.`,
+      ...(crash === CRASH.afterDecision.crash
+        ? { hint: 'At least once nothing decides. CRASH.afterChangelog is where the log has everything and the disk has nothing of it.' }
+        : {}),
+    })
   }
 
   /** Waits until the process has come to a point, and starts another one. */
@@ -466,6 +489,7 @@ export class Harness<P extends readonly unknown[]> {
             made.onHit()
             return new Promise<void>(() => {})
           },
+          armed: (name: string) => failpoints.has(name),
         },
       } satisfies World,
     }

@@ -84,6 +84,7 @@ export class Cluster {
           hang.hit?.()
           return hang.until ?? new Promise<void>(() => {})
         },
+        armed: (point) => point === hang.at,
       },
     }
     return { world, stop: () => clock.stop() }

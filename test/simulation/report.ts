@@ -29,3 +29,27 @@ export async function shrunk(topology: Topology, options: SimulateOptions, { fau
   }
   return kinds
 }
+
+/** A seed that has found a defect, with what it took. */
+export interface Kept {
+  readonly topology: string
+  readonly seed: number
+  readonly log: NonNullable<SimulateOptions['log']>
+  readonly faults?: readonly FaultKind[]
+  readonly settings?: Partial<Settings>
+}
+
+/** Its line in the list of kept seeds; what follows `#` is to say what it was, once that is known. */
+export function keptLine(
+  { topology, seed, log, faults, settings }: Pick<Kept, 'topology' | 'seed'> & Repeat,
+  violations: readonly string[],
+): string {
+  const parts = [
+    topology,
+    String(seed),
+    ...(log === 'kafka' ? ['kafka'] : []),
+    ...(faults === undefined ? [] : [`faults=${faults.join(',') || 'none'}`]),
+    ...(settings === undefined || Object.keys(settings).length === 0 ? [] : [`set=${JSON.stringify(settings)}`]),
+  ]
+  return `${parts.join(' ')} # ${(violations[0] ?? '').split('\n', 1)[0]?.slice(0, 140)}`
+}

@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { FAULT_KINDS, simulate } from '../../src/testing/simulate.ts'
 import { BUGS, type NamedBug } from './bugs.ts'
-import { complaint, kept, simulateCase } from './kit.ts'
-import { commandOf } from './report.ts'
+import { kept } from './kit.ts'
+import { commandOf, keptLine } from './report.ts'
+import { complaint, simulateCase } from './run.ts'
 import { countingCase } from './topologies/counting.ts'
 import { CASES, caseOf } from './topologies/index.ts'
 
@@ -41,6 +42,7 @@ describe('a seed', () => {
     const said = await complaint(wrong, 5)
     expect(said).toContain('O1: "takings"')
     expect(said).toContain('npm run simulate -- --seed 5 --topology counting --faults none --trace')
+    expect(said).toContain('to be kept in test/simulation/seeds.txt: counting 5 # O1: "takings"')
   })
 })
 
@@ -51,6 +53,22 @@ test('a topology without an oracle is judged by what holds for every topology', 
   const tooEarly = BUGS.find(({ name }) => name === 'no-overlay') as NamedBug
   const { violations } = await simulate(topology, { seed: 5, feed, bug: tooEarly.bug, settings: { guarantee: 'exactly-once' } })
   expect(violations.join()).toContain('O4')
+})
+
+test('the line that is to be kept of a seed is read as what it was', () => {
+  const faults = ['kill', 'log-late'] as const
+  const set = { guarantee: 'at-least-once', workers: 2 } as const
+  const lines = [
+    keptLine({ topology: 'stock', seed: 7 }, ['O1: # is 1\nand more']),
+    keptLine({ topology: 'payments', seed: 8, log: 'kafka', faults, settings: set }, ['O2']),
+  ]
+  lines.push(keptLine({ topology: 'visits', seed: 9, faults: [] }, ['O3']))
+  expect(lines[0]).toBe('stock 7 # O1: # is 1')
+  expect(kept(lines)).toEqual([
+    { topology: 'stock', seed: 7, log: 'embedded' },
+    { topology: 'payments', seed: 8, log: 'kafka', faults, settings: set },
+    { topology: 'visits', seed: 9, log: 'embedded', faults: [] },
+  ])
 })
 
 test('every kept seed names a topology that is there', () => {

@@ -1,6 +1,6 @@
 /** Wherever the process dies, it goes on as if it had not: once for every event of a scripted scenario. */
 import { describe, expect, test } from 'vitest'
-import { dieAtEveryEvent, type Script } from './systematic.ts'
+import { dieAtEveryEvent, type Script, TORN } from './systematic.ts'
 import { countingCase } from './topologies/counting.ts'
 import { stockCase } from './topologies/stock.ts'
 
@@ -21,6 +21,10 @@ describe.each(['exactly-once', 'at-least-once'] as const)('%s', (guarantee) => {
 test('exactly once holds through a second kill at every await of the restart', { timeout: PATIENCE_MS }, async () => {
   const first = { event: 150, kind: 'kill' } as const
   expect(await complaintOf({ simulated: countingCase, guarantee: 'exactly-once', kind: 'kill', first })).toBe('')
+})
+
+test('exactly once holds through a power cut at every await that leaves files with holes', { timeout: PATIENCE_MS }, async () => {
+  expect(await complaintOf(TORN)).toBe('')
 })
 
 test('exactly once holds across an inbox through a kill at every await', { timeout: PATIENCE_MS }, async () => {

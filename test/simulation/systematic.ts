@@ -5,6 +5,7 @@
 import { type Death, type Settings, type Simulated, type SimulateOptions, simulate } from '../../src/testing/simulate.ts'
 import type { NamedBug } from './bugs.ts'
 import type { Case } from './topologies/case.ts'
+import { countingCase } from './topologies/counting.ts'
 
 const FACTS = 5
 const SEED = 1
@@ -32,8 +33,15 @@ export interface Script {
   readonly kind: Death['kind']
   /** A death before the one at k, so that k runs through what its successor does to get going again. */
   readonly first?: Death
-  readonly bug?: NamedBug
+  readonly bug?: Pick<NamedBug, 'name' | 'bug'>
+  /** What differs from the settings that all scripts have. */
+  readonly settings?: Partial<Settings>
+  /** So many of the facts. Default: 5. */
+  readonly facts?: number
 }
+
+/** Facts enough that files have several sectors, and nothing is synced: what a power cut leaves of them may have holes. */
+export const TORN: Script = { simulated: countingCase, guarantee: 'exactly-once', kind: 'torn', facts: 12, settings: { fsync: 'never' } }
 
 export interface Systematic {
   /** Deaths tried, one a run. */
@@ -42,13 +50,13 @@ export interface Systematic {
   readonly found: { readonly event: number; readonly complaint: string } | undefined
 }
 
-function run({ simulated, guarantee, bug }: Script, deaths: readonly Death[]): Promise<Simulated> {
+export function dieAt({ simulated, guarantee, bug, settings, facts = FACTS }: Script, deaths: readonly Death[]): Promise<Simulated> {
   const options: SimulateOptions = {
     seed: SEED,
-    feed: (random) => simulated.feed(random).slice(0, FACTS),
+    feed: (random) => simulated.feed(random).slice(0, facts),
     oracle: simulated.oracle,
     faults: [],
-    settings: { ...SETTINGS, guarantee },
+    settings: { ...SETTINGS, ...settings, guarantee },
     deaths,
     ...(bug === undefined ? {} : { bug: bug.bug }),
   }
@@ -58,19 +66,19 @@ function run({ simulated, guarantee, bug }: Script, deaths: readonly Death[]): P
 /** Runs a script once for every event that it has, and stops at the first violation. */
 export async function dieAtEveryEvent(script: Script): Promise<Systematic> {
   const before = script.first === undefined ? [] : [script.first]
-  const { events } = await run(script, before)
+  const { events } = await dieAt(script, before)
   for (let event = (script.first?.event ?? 0) + 1; event <= events; event++) {
     const deaths: readonly Death[] = [...before, { event, kind: script.kind }]
-    const { violations } = await run(script, deaths)
+    const { violations } = await dieAt(script, deaths)
     if (violations.length === 0) continue
     return { deaths: event, found: { event, complaint: `${violations.join('\n')}\n${commandOf(script, deaths)}` } }
   }
   return { deaths: events - (script.first?.event ?? 0), found: undefined }
 }
 
-function commandOf({ simulated, guarantee, bug }: Script, deaths: readonly Death[]): string {
-  const at = deaths.map(({ event, kind }) => `${event}${kind === 'power-cut' ? '!' : ''}`).join(',')
-  const set = JSON.stringify({ ...SETTINGS, guarantee })
+export function commandOf({ simulated, guarantee, bug, settings, facts = FACTS }: Script, deaths: readonly Death[]): string {
+  const at = deaths.map(({ event, kind }) => `${event}${{ kill: '', 'power-cut': '!', torn: '~' }[kind]}`).join(',')
+  const set = JSON.stringify({ ...SETTINGS, ...settings, guarantee })
   const more = bug === undefined ? '' : ` --bug ${bug.name}`
-  return `npm run simulate -- --seed ${SEED} --topology ${simulated.name} --faults none --facts ${FACTS} --deaths '${at}' --set '${set}'${more} --trace`
+  return `npm run simulate -- --seed ${SEED} --topology ${simulated.name} --faults none --facts ${facts} --deaths '${at}' --set '${set}'${more} --trace`
 }

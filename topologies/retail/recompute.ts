@@ -14,42 +14,51 @@ export interface Expected {
 }
 
 export async function recompute(rows: AsyncIterable<readonly (Row | BrokenRow)[]>): Promise<Expected> {
-  const stock = new Map<string, { physical: number; reserved: number; allocatable: number }>()
-  const sales = new Map<string, { units: number; cents: number; returnedUnits: number; returnedCents: number }>()
-  let broken = 0
-  for await (const some of rows) {
-    for (const row of some) {
-      if ('problem' in row) {
-        broken += 1
-        continue
-      }
-      if (!/^[0-9]{5}[a-zA-Z]*$/.test(row.stockCode)) continue
+  const witness = new Witness()
+  for await (const some of rows) for (const row of some) witness.take(row)
+  return witness.expected()
+}
 
-      const sku = `${row.stockCode}|${row.country}`
-      const shelf = stock.get(sku) ?? { physical: 1000, reserved: 0, allocatable: 0 }
-      stock.set(sku, shelf)
-      if (row.customer === '' && /^-?[0.]+$/.test(row.price)) {
-        shelf.physical += row.quantity
-        continue
-      }
+/** The same, a row at a time. */
+export class Witness {
+  readonly #stock = new Map<string, { physical: number; reserved: number; allocatable: number }>()
+  readonly #sales = new Map<string, { units: number; cents: number; returnedUnits: number; returnedCents: number }>()
+  #broken = 0
 
-      const day = `${row.country}|${new Date(row.at).toJSON().split('T', 1)[0]}`
-      const sold = sales.get(day) ?? { units: 0, cents: 0, returnedUnits: 0, returnedCents: 0 }
-      sales.set(day, sold)
-      if (row.invoice[0] === 'C' || row.invoice[0] === 'c') {
-        const returned = row.quantity < 0 ? -row.quantity : row.quantity
-        shelf.reserved -= returned
-        sold.returnedUnits += returned
-        sold.returnedCents += amount(returned, row.price)
-      } else {
-        shelf.reserved += row.quantity
-        sold.units += row.quantity
-        sold.cents += amount(row.quantity, row.price)
-      }
+  take(row: Row | BrokenRow): void {
+    if ('problem' in row) {
+      this.#broken += 1
+      return
+    }
+    if (!/^[0-9]{5}[a-zA-Z]*$/.test(row.stockCode)) return
+
+    const sku = `${row.stockCode}|${row.country}`
+    const shelf = this.#stock.get(sku) ?? { physical: 1000, reserved: 0, allocatable: 0 }
+    this.#stock.set(sku, shelf)
+    if (row.customer === '' && /^-?[0.]+$/.test(row.price)) {
+      shelf.physical += row.quantity
+      return
+    }
+
+    const day = `${row.country}|${new Date(row.at).toJSON().split('T', 1)[0]}`
+    const sold = this.#sales.get(day) ?? { units: 0, cents: 0, returnedUnits: 0, returnedCents: 0 }
+    this.#sales.set(day, sold)
+    if (row.invoice[0] === 'C' || row.invoice[0] === 'c') {
+      const returned = row.quantity < 0 ? -row.quantity : row.quantity
+      shelf.reserved -= returned
+      sold.returnedUnits += returned
+      sold.returnedCents += amount(returned, row.price)
+    } else {
+      shelf.reserved += row.quantity
+      sold.units += row.quantity
+      sold.cents += amount(row.quantity, row.price)
     }
   }
-  for (const shelf of stock.values()) shelf.allocatable = shelf.physical - shelf.reserved
-  return { stock, sales, broken }
+
+  expected(): Expected {
+    for (const shelf of this.#stock.values()) shelf.allocatable = shelf.physical - shelf.reserved
+    return { stock: this.#stock, sales: this.#sales, broken: this.#broken }
+  }
 }
 
 /** Cents by long division: whole ones first, then one more, away from zero, when half of one or more is left. */

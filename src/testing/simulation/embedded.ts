@@ -4,10 +4,13 @@ import { openEmbeddedLog } from '../../drivers/embedded/index.ts'
 import type { Random } from '../../ports/clock.ts'
 import { type SimulatedDisk, simulatedDisk } from '../disk.ts'
 import { around, between, oneOf, streamOf } from './faults.ts'
-import type { Ground, Hands, Hosted, Life } from './ground.ts'
+import type { Death, Ground, Hands, Hosted, Life } from './ground.ts'
 import { type Fate, type Link, remoteLog } from './log.ts'
 import { type Owner, virtualClock } from './scheduler.ts'
 import type { World } from './world.ts'
+
+const FOLDER = 'log'
+const JOURNAL = `${FOLDER}/journal`
 
 export class EmbeddedGround implements Ground {
   readonly #world: World
@@ -34,7 +37,7 @@ export class EmbeddedGround implements Ground {
     const { fsync, segmentBytes, journalBytes } = settings
     const clock = virtualClock(scheduler, life.owner, wall, () => 0)
     const broker = await openEmbeddedLog({
-      folder: 'log',
+      folder: FOLDER,
       fs: bug.fs?.(fs) ?? fs,
       clock,
       random: streamOf(seed, `log ${++this.#openings}`),
@@ -77,13 +80,14 @@ export class EmbeddedGround implements Ground {
     }
   }
 
-  died(powerCut: boolean): boolean {
+  died(how: Death['kind']): boolean {
     this.#links.clear()
-    if (!powerCut) {
+    if (how === 'kill') {
       this.#disk.crash()
       return false
     }
-    this.#disk.powerCut()
+    // Torn at its worst: what the journal says is all there, and what it speaks of is there in part.
+    this.#disk.powerCut(how === 'torn' ? (path) => (path.startsWith(JOURNAL) ? 'kept' : 'torn') : undefined)
     return this.#world.parts.settings.fsync !== 'commit'
   }
 

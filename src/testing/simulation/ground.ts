@@ -8,6 +8,12 @@ import type { App } from '../../runtime/app.ts'
 import type { FaultKind } from './faults.ts'
 import { Owner } from './scheduler.ts'
 
+/** The process dies before an event: alone, with the power, or with a power that leaves of what was not synced any sectors of each file. */
+export interface Death {
+  readonly event: number
+  readonly kind: 'kill' | 'power-cut' | 'torn'
+}
+
 /** One worker, from its start to its end. */
 export class WorkerLife {
   readonly instance: string
@@ -63,7 +69,7 @@ export interface Ground {
   /** Opens the log for a process. */
   open(life: Life): Promise<Hosted>
   /** A process has died, and maybe the power with it. Returns whether what the log had acknowledged may be gone. */
-  died(powerCut: boolean): boolean
+  died(how: Death['kind']): boolean
   /** Whether a worker of this name may start: what the log has taken of its predecessor is done first. */
   free(instance: string): boolean
   /** What can go wrong with it that does not hang on a call. */

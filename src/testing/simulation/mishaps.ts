@@ -1,18 +1,12 @@
 /** When things go wrong that do not hang on a call: deaths, pauses, comings and goings, clocks, full disks. */
 import { TEST_EPOCH_MS } from '../clock.ts'
 import { around, between, type FaultKind, type Faults, oneOf } from './faults.ts'
-import type { WorkerLife } from './ground.ts'
+import type { Death, WorkerLife } from './ground.ts'
 import { Owner, type Scheduler } from './scheduler.ts'
 import type { World } from './world.ts'
 
 /** Workers at one time, those that join included. */
 const WORKERS_MAX = 4
-
-/** The process dies before an event. */
-export interface Death {
-  readonly event: number
-  readonly kind: 'kill' | 'power-cut'
-}
 
 export class Mishaps {
   readonly #world: World
@@ -43,7 +37,7 @@ export class Mishaps {
     for (const deaths of [this.#deaths, this.#wished]) {
       const place = deaths.findIndex(({ event }) => event <= events)
       const [due] = place < 0 ? [] : deaths.splice(place, 1)
-      if (due !== undefined) this.#world.kill({ powerCut: due.kind === 'power-cut' })
+      if (due !== undefined) this.#world.kill(due.kind)
     }
   }
 
@@ -100,7 +94,7 @@ export class Mishaps {
     },
   }
 
-  #dieSoon(kind: Death['kind']): void {
+  #dieSoon(kind: 'kill' | 'power-cut'): void {
     this.#deaths.push({ event: this.#scheduler.events + between(this.#faults.random(kind), 1, 60), kind })
   }
 

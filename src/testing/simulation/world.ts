@@ -18,7 +18,7 @@ import type { World as RuntimeWorld } from '../../runtime/world.ts'
 import type { Graph } from '../../topology/node.ts'
 import { TEST_EPOCH_MS } from '../clock.ts'
 import { around, between, type Faults, streamOf } from './faults.ts'
-import { type Ground, type Hosted, Life, WorkerLife } from './ground.ts'
+import { type Death, type Ground, type Hosted, Life, WorkerLife } from './ground.ts'
 import { Owner, type Scheduler, virtualClock, type Wall } from './scheduler.ts'
 import type { Settings } from './settings.ts'
 import { SimulatedState } from './state.ts'
@@ -131,7 +131,7 @@ export class World {
       life.hosted = await this.ground.open(life)
     } catch (error) {
       this.#judge('the log', error)
-      this.#restart(life, false)
+      this.#restart(life, 'kill')
       return
     }
     this.onOpened(life.hosted, life.owner, this.#lossy)
@@ -143,7 +143,7 @@ export class World {
   /** A log that writes no more has to be opened again, which nobody but an operator can do. */
   #supervise(life: Life): void {
     this.parts.scheduler.after(250, life.owner, 'supervisor', () => {
-      if (life.hosted?.failure !== undefined) this.#restart(life, false)
+      if (life.hosted?.failure !== undefined) this.#restart(life, 'kill')
       else this.#supervise(life)
     })
   }
@@ -187,7 +187,7 @@ export class World {
       this.endWorker(worker)
     }
     if (life.workers.get(instance) === worker) life.workers.delete(instance)
-    if (life.hosted?.failure !== undefined) this.#restart(life, false)
+    if (life.hosted?.failure !== undefined) this.#restart(life, 'kill')
     else this.#later(life, instance)
   }
 
@@ -315,22 +315,22 @@ export class World {
   }
 
   /** The process dies; with the power, what is not safe on a disk may be gone. It is started again. */
-  kill({ powerCut }: { powerCut: boolean }): void {
+  kill(how: Death['kind']): void {
     const { life } = this
     if (life === undefined) return
     this.crashes += 1
-    this.#restart(life, powerCut)
+    this.#restart(life, how)
   }
 
-  #restart(life: Life, powerCut: boolean): void {
+  #restart(life: Life, how: Death['kind']): void {
     if (this.life !== life) return
     life.owner.die()
     this.life = undefined
-    if (this.ground.died(powerCut)) {
+    if (this.ground.died(how)) {
       this.lossyCuts += 1
       this.#lossy = true
     }
-    for (const state of this.#states.values()) void (powerCut ? state.powerCut() : state.crash())
+    for (const state of this.#states.values()) void (how !== 'kill' ? state.powerCut() : state.crash())
     const nobody = new Owner('machine')
     this.parts.scheduler.after(between(this.chance, 1, 400), nobody, 'start', () => this.start())
   }

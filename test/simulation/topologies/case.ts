@@ -2,13 +2,15 @@
 import type { Topology } from '#tidemark'
 import { sha256Hex128 } from '../../../src/base/sha256.ts'
 import type { Random } from '../../../src/ports/clock.ts'
-import type { Fed, Oracle, Recorded } from '../../../src/testing/simulate.ts'
+import type { Fed, Oracle, Recorded, Settings } from '../../../src/testing/simulate.ts'
 
 export interface Case {
   readonly name: string
   /** One sentence, for people. */
   readonly about: string
   readonly topology: Topology
+  /** What its seeds are not to draw, because the topology is not made for it. */
+  readonly settings?: Partial<Settings>
   readonly feed: (random: Random) => readonly Fed[]
   readonly oracle: Oracle
 }
