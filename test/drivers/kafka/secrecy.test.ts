@@ -47,7 +47,8 @@ test('a broker that another one names is not sent it either: no connection is ev
     return Promise.reject(new Error('nobody should come here'))
   }
   const link = { clientId: 't', ssl: undefined, sasl: { mechanism: 'plain', username: 'u', password: 'p' }, connectMs: 100 }
-  const lane = (options: LinkOptions): Lane => new Lane({ address: { host: 'kafka-2', port: 9092 }, options, dial, throttles: new Throttles(nodeClock) })
+  const lane = (options: LinkOptions): Lane =>
+    new Lane({ address: { host: 'kafka-2', port: 9092 }, options, dial, throttles: new Throttles(nodeClock) })
   const far = lane(link)
   await expect(far.greeting()).rejects.toMatchObject({ code: 'OPTION_INVALID', message: expect.stringContaining('on the way to kafka-2') })
   expect(dialled).toBe(0)
@@ -59,8 +60,8 @@ test('a broker that another one names is not sent it either: no connection is ev
 
 test('the word says nothing where the mechanism keeps the secret to itself, and is refused there', async () => {
   const sasl = { mechanism: 'scram-sha-512', username: 'u', passwordEnv: 'PATH', withoutTls: true } as unknown as Sasl
-  const { open } = kafka({ brokers: ['127.0.0.1:9'], sasl })
-  await expect(open({ clock: nodeClock, random: nodeRandom, codecs: nativeCodecs })).rejects.toMatchObject({
+  const driver = kafka({ brokers: ['127.0.0.1:9'], sasl })
+  await expect(driver.open({ clock: nodeClock, random: nodeRandom, codecs: nativeCodecs })).rejects.toMatchObject({
     code: 'OPTION_INVALID',
     message: '"sasl.withoutTls" says nothing about scram-sha-512',
   })

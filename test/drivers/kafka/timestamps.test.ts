@@ -39,7 +39,10 @@ describeUnless(reason, 'a record of the future', () => {
     const running = await start(copying, {
       dir: folder,
       log: kafka({ brokers }),
-      telemetry: { count: () => {}, event: (event) => void (event.kind === 'worker' && event.error !== undefined && errors.push(event.error.code)) },
+      telemetry: {
+        count: () => {},
+        event: (event) => void (event.kind === 'worker' && event.error !== undefined && errors.push(event.error.code)),
+      },
     })
     const codec = await running.access.serdes.values(Item.name, { readers: new Map([['', Item.avro]]), tagged: false, fields: undefined })
     const at = nodeClock.now() + AHEAD_MS
