@@ -200,7 +200,11 @@ export async function kafkaRights(version: KafkaVersion): Promise<void> {
         }
         // What only a rebuild needs.
         const log = await opening(loginOf('partly'))
-        await log.committed(rebuildGroup(app, 'copy', 2), [`in-${app}/0`]).finally(() => log.close())
+        try {
+          await log.committed(rebuildGroup(app, 'copy', 2), [`in-${app}/0`])
+        } finally {
+          await log.close()
+        }
         return 'all was done'
       } catch (error) {
         const { message, detail } = error as { message: string; detail?: string }

@@ -60,8 +60,8 @@ test('a broker that another one names is not sent it either: no connection is ev
 
 test('the word says nothing where the mechanism keeps the secret to itself, and is refused there', async () => {
   const sasl = { mechanism: 'scram-sha-512', username: 'u', passwordEnv: 'PATH', withoutTls: true } as unknown as Sasl
-  const { open } = kafka({ brokers: ['127.0.0.1:9'], sasl })
-  await expect(open({ clock: nodeClock, random: nodeRandom, codecs: nativeCodecs })).rejects.toMatchObject({
+  const driver = kafka({ brokers: ['127.0.0.1:9'], sasl })
+  await expect(driver.open({ clock: nodeClock, random: nodeRandom, codecs: nativeCodecs })).rejects.toMatchObject({
     code: 'OPTION_INVALID',
     message: '"sasl.withoutTls" says nothing about scram-sha-512',
   })
