@@ -46,7 +46,15 @@ export type TelemetryEvent =
   /** A task was opened: where it begins, and whether an earlier life had committed anything. */
   | { readonly kind: 'opened'; readonly task: string; readonly positions: Positions; readonly resumed: boolean }
   | { readonly kind: 'worker'; readonly worker: string; readonly state: string; readonly error?: TidemarkError }
-  | { readonly kind: 'restore'; readonly task: string; readonly records: number; readonly bytes: number; readonly left: number }
+  /** What of a changelog was read, what is left of it, and how long that takes at the rate so far, s: undefined before anything was read. */
+  | {
+      readonly kind: 'restore'
+      readonly task: string
+      readonly records: number
+      readonly bytes: number
+      readonly left: number
+      readonly secondsLeft: number | undefined
+    }
   | { readonly kind: 'failure'; readonly task: string; readonly step: string; readonly decision: string; readonly error: TidemarkError }
   | { readonly kind: 'warning'; readonly error: TidemarkError }
 

@@ -14,6 +14,7 @@ import { Input } from './input.ts'
 import { Interpreter } from './interpreter.ts'
 import { type Opened, openTask } from './opening.ts'
 import { Outbox } from './outbox.ts'
+import { Pace } from './pace.ts'
 import { parkedFormat } from './parking.ts'
 import { Progress } from './progress.ts'
 import type { Flavour } from './record.ts'
@@ -48,6 +49,7 @@ export class Stages {
   readonly #options: RuntimeOptions
   readonly #facts: PlanFacts
   readonly #topics: ReadonlyMap<string, TopicDescription>
+  readonly #pace: Pace
 
   private constructor(
     plan: Plan,
@@ -67,6 +69,7 @@ export class Stages {
     this.#world = world
     this.#options = options
     this.#facts = facts
+    this.#pace = new Pace(world.clock)
     this.#topics = new Map(topics.map((topic) => [topic.name, topic]))
   }
 
@@ -130,6 +133,7 @@ export class Stages {
         guarantee: this.#options.guarantee,
         tombstoneMs: TOMBSTONE_MS,
         signal,
+        pace: this.#pace,
         inputs: task.inputs.map(({ topic }) => partitionName(topic, partition)),
         changelogId: stage.changelog === undefined ? '' : this.topicId(stage.changelog),
         inputIds: new Map(task.inputs.map(({ topic }) => [topic, this.topicId(topic)])),
