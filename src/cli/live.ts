@@ -32,7 +32,7 @@ export interface Sample {
   readonly resumed: string | undefined
   /** Transactions without an end, by their sentences. */
   readonly hanging: readonly string[]
-  readonly restoring: { readonly tasks: number; readonly left: number }
+  readonly restoring: { readonly tasks: number; readonly left: number; readonly secondsLeft: number | undefined }
   readonly views: readonly { readonly name: string; readonly freshness: Freshness }[]
   readonly highlights: readonly string[]
   /** What of the feed's input could not be read. */
@@ -66,7 +66,7 @@ export function plainLine(sample: Sample): string {
     clockTime(elapsedMs),
     ...(feed === undefined ? [] : [`feed ${feed.done}/${feed.total}`]),
     ...(silent === undefined ? [] : [silent]),
-    ...(restoring.tasks === 0 ? [] : [`restoring ${restoring.tasks} tasks, ${restoring.left} records left`]),
+    ...(restoring.tasks === 0 ? [] : [restoringText(restoring, String)]),
     `in ${Math.round(rates.in)}/s`,
     `out ${Math.round(rates.out)}/s`,
     ...Object.entries(LABEL).map(([name, label]) => `${label} ${counts[name as keyof typeof LABEL]}`),
@@ -116,9 +116,14 @@ function progressLines({ feed, rates, lag, silent, resumed, restoring }: Sample,
     const share = feed.total === 0 ? 1 : feed.done / feed.total
     lines.push(`  feed ${bar(share, 30)} ${grouped(feed.done)} of ${grouped(feed.total)} (${Math.floor(share * 100)} %)`)
   }
-  if (restoring.tasks > 0) lines.push(`  ${color.warn(`restoring ${restoring.tasks} tasks, ${grouped(restoring.left)} records left`)}`)
+  if (restoring.tasks > 0) lines.push(`  ${color.warn(restoringText(restoring, grouped))}`)
   lines.push(`  in ${grouped(rates.in)}/s   out ${grouped(rates.out)}/s   waiting ${lag === undefined ? 'unknown' : grouped(lag)}`)
   return lines
+}
+
+function restoringText({ tasks, left, secondsLeft }: Sample['restoring'], number: (count: number) => string): string {
+  const about = secondsLeft === undefined ? '' : `, about ${readableMs(Math.ceil(secondsLeft) * 1_000)}`
+  return `restoring ${tasks} tasks, ${number(left)} records left${about}`
 }
 
 function countText(name: keyof typeof LABEL, label: string, counts: Sample['counts'], color: Painter): string {

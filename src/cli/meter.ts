@@ -31,7 +31,7 @@ export class Meter implements Telemetry {
   readonly #totals = new Map<Counter, number>()
   /** Where tasks began that went on from an earlier life: the sum of their positions. */
   readonly #resumed = new Map<string, number>()
-  readonly #restoring = new Map<string, { readonly records: number; readonly left: number }>()
+  readonly #restoring = new Map<string, { readonly left: number; readonly secondsLeft: number | undefined }>()
   #marks: Mark[] = []
   #taken = 0
   #told = ''
@@ -127,11 +127,15 @@ export class Meter implements Telemetry {
     return seconds <= 0 ? { in: 0, out: 0 } : { in: (now.in - first.in) / seconds, out: (now.out - first.out) / seconds }
   }
 
-  /** Tasks that are being restored, and how many records that still takes. */
-  get restoring(): { readonly tasks: number; readonly left: number } {
+  /** Tasks that are being restored, how many records that still takes, and how long, s: of the one that takes longest, as far as is known. */
+  get restoring(): { readonly tasks: number; readonly left: number; readonly secondsLeft: number | undefined } {
     let left = 0
-    for (const each of this.#restoring.values()) left += each.left
-    return { tasks: this.#restoring.size, left }
+    let secondsLeft: number | undefined
+    for (const each of this.#restoring.values()) {
+      left += each.left
+      if (each.secondsLeft !== undefined) secondsLeft = Math.max(secondsLeft ?? 0, each.secondsLeft)
+    }
+    return { tasks: this.#restoring.size, left, secondsLeft }
   }
 }
 

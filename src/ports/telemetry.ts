@@ -46,7 +46,10 @@ export type TelemetryEvent =
   /** A task was opened: where it begins, and whether an earlier life had committed anything. */
   | { readonly kind: 'opened'; readonly task: string; readonly positions: Positions; readonly resumed: boolean }
   | { readonly kind: 'worker'; readonly worker: string; readonly state: string; readonly error?: TidemarkError }
-  /** A task's state is being restored; `reached` is the offset of its changelog up to which that has come. */
+  /**
+   * A task's state is being restored: what of its changelog was read and what is left, the offset up to which that has come, and how long the rest
+   * takes at the rate so far, s; undefined before anything was read.
+   */
   | {
       readonly kind: 'restore'
       readonly task: string
@@ -54,6 +57,7 @@ export type TelemetryEvent =
       readonly bytes: number
       readonly left: number
       readonly reached: number
+      readonly secondsLeft: number | undefined
     }
   | { readonly kind: 'failure'; readonly task: string; readonly step: string; readonly decision: string; readonly error: TidemarkError }
   | { readonly kind: 'warning'; readonly error: TidemarkError }

@@ -13,6 +13,7 @@ import type { StateId, TaskStore } from '../ports/store.ts'
 import type { Graph } from '../topology/node.ts'
 import { lookedUp } from './lineage.ts'
 import { type Checkpoint, decodeCheckpoint, decodeMeta, type TaskMeta } from './meta.ts'
+import { Pace } from './pace.ts'
 import { restore } from './restore.ts'
 import { CHK_KEY, TM_KEY } from './rows.ts'
 import { layoutsOf, mendSums } from './scrub.ts'
@@ -45,6 +46,8 @@ export interface OpeningParts {
   /** Ids of the topics that the task reads, by name, as they are now. */
   readonly inputIds: ReadonlyMap<string, string>
   readonly signal: AbortSignal
+  /** What all restores of a worker share. Default: one of its own. */
+  readonly pace?: Pace
   /**
    * How far state is brought. Default `high`: behind everything written, once it is decided, which whoever goes on from it needs. `stable`: behind
    * what is decided now, for who only looks, while others may write on.
@@ -134,12 +137,12 @@ export async function openLevel(id: StateId, parts: OpeningParts, world: World):
       log: world.log,
       db,
       clock: world.clock,
+      pace: parts.pace ?? new Pace(world.clock),
       changelog,
       checkpoint: { ...checkpoint, next: firstUntaken(checkpoint, logStart) },
       until,
       signal,
-      onProgress: ({ records, bytes, left }) =>
-        world.telemetry.event({ kind: 'restore', task, records, bytes, left, reached: until - left }),
+      onProgress: (progress) => world.telemetry.event({ kind: 'restore', task, ...progress, reached: until - progress.left }),
     })
     if (restored.next > checkpoint.next) world.telemetry.count('restored', { step: stage.name }, restored.next - checkpoint.next)
     await mendSums(db, stage, restored, layoutsOf(parts.graph, stage), signal)

@@ -14,6 +14,7 @@ import { Input } from './input.ts'
 import { Interpreter } from './interpreter.ts'
 import { type Opened, openTask } from './opening.ts'
 import { Outbox } from './outbox.ts'
+import { Pace } from './pace.ts'
 import { holdingOf, parkedFormat } from './parking.ts'
 import { Progress } from './progress.ts'
 import type { Flavour } from './record.ts'
@@ -58,6 +59,7 @@ export class Stages {
   readonly #topics: ReadonlyMap<string, TopicDescription>
   /** What each task may keep in memory. */
   readonly #room: Room
+  readonly #pace: Pace
 
   private constructor(
     plan: Plan,
@@ -77,6 +79,7 @@ export class Stages {
     this.#world = world
     this.#options = options
     this.#facts = facts
+    this.#pace = new Pace(world.clock)
     this.#topics = new Map(topics.map((topic) => [topic.name, topic]))
     const { cacheKeys, cacheKeysFirst, cacheKeysShared } = options
     this.#room = { first: Math.min(cacheKeysFirst, cacheKeys), most: cacheKeys, shared: { left: cacheKeysShared } }
@@ -142,6 +145,7 @@ export class Stages {
         guarantee: this.#options.guarantee,
         tombstoneMs: TOMBSTONE_MS,
         signal,
+        pace: this.#pace,
         inputs: task.inputs.map(({ topic }) => partitionName(topic, partition)),
         changelogId: stage.changelog === undefined ? '' : this.topicId(stage.changelog),
         inputIds: new Map(task.inputs.map(({ topic }) => [topic, this.topicId(topic)])),

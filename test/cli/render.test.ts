@@ -85,7 +85,7 @@ const sample: Sample = {
   silent: undefined,
   resumed: undefined,
   hanging: [],
-  restoring: { tasks: 0, left: 0 },
+  restoring: { tasks: 0, left: 0, secondsLeft: undefined },
   views: [
     { name: 'demand', freshness: { state: 'fresh', ageMs: 120, asOf: 'a/0@1' } },
     { name: 'sales-by-day', freshness: { state: 'stale', ageMs: 9_000, overrunMs: 4_000, asOf: 'a/0@1' } },
@@ -105,7 +105,9 @@ describe('the live display', () => {
     )
     expect(plainLine({ ...sample, held: { facts: 1, keys: 1, parked: 0 } })).toContain('  held now 1 of 1 key  lag 7  ')
     expect(plainLine({ ...sample, held: undefined })).toContain('  held now unknown  lag 7  ')
-    expect(plainLine({ ...sample, restoring: { tasks: 2, left: 10 } })).toContain('restoring 2 tasks, 10 records left')
+    const restoring = { tasks: 2, left: 10, secondsLeft: undefined }
+    expect(plainLine({ ...sample, restoring })).toMatch(/restoring 2 tasks, 10 records left(?!,)/)
+    expect(plainLine({ ...sample, restoring: { ...restoring, secondsLeft: 74.2 } })).toContain('10 records left, about 75 s')
     const deaf = plainLine({ ...sample, lag: undefined, silent: 'no broker answers since 10:00:00' })
     expect(deaf).toMatch(/^01:01 {2}feed 50\/200 {2}no broker answers since 10:00:00 {2}.* lag unknown /)
   })

@@ -38,6 +38,7 @@ export const FAULTS = {
   'broker-dies': 'a broker is gone for a while, with its sockets and with whoever waits there',
   'log-trimmed': 'records of an input are removed that have been processed',
   'worker-doubled': 'another process takes the name of a worker that stands still and goes on later',
+  'quota-used-up': 'a broker answers, and then reads nothing more from that socket for a while; a Fetch it answers with nothing',
 } as const
 
 export type FaultKind = keyof typeof FAULTS
@@ -55,6 +56,7 @@ const ON_KAFKA: readonly FaultKind[] = [
   'broker-dies',
   'log-trimmed',
   'worker-doubled',
+  'quota-used-up',
 ]
 /** Where the log is embedded: it has a disk, and calls of its port fail. */
 const EMBEDDED: readonly FaultKind[] = ['disk-fails', 'disk-full', 'disk-slow', 'log-refuses', 'log-unanswered', 'log-late']
@@ -97,6 +99,7 @@ const USUAL: Readonly<Record<FaultKind, number>> = {
   'broker-dies': 0.15,
   'log-trimmed': 0.3,
   'worker-doubled': 0.15,
+  'quota-used-up': 0.004,
 }
 
 const SHARE_ON = 0.3

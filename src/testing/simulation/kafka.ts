@@ -20,7 +20,7 @@ import type { World } from './world.ts'
 /** Time of a marker, of news among brokers, and after the time of a transaction, on average where nothing is wrong, ms. */
 const USUAL_MS = { marker: 1, news: 4, cleanup: 300 }
 /** The same where something is. */
-const LATE_MS = { marker: 300, news: 60, overtaken: 15, request: 1_200 }
+const LATE_MS = { marker: 300, news: 60, overtaken: 15, request: 1_200, quota: 400 }
 const CONNECT_MS = 3_000
 /** The requests that a commit is made of. */
 const OF_COMMITS: ReadonlySet<string> = new Set(['AddPartitionsToTxn', 'Produce', 'AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn'])
@@ -59,6 +59,7 @@ export class KafkaGround implements Ground {
       newsMs: () => late('leader-moves', USUAL_MS.news, LATE_MS.news, 0.5),
       cleanupMs: () => around(usual, USUAL_MS.cleanup),
       unsure: () => faults.strikes('write-unsure'),
+      throttle: () => (faults.strikes('quota-used-up') ? Math.ceil(around(faults.random('quota-used-up'), LATE_MS.quota)) : 0),
     })
   }
 
