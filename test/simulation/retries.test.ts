@@ -1,7 +1,7 @@
 /** The topologies of the simulator with steps that trip now and then, and are run again after a wait: under all its faults, to the same end. */
 import { expect, test } from 'vitest'
 import type { Graph, Node } from '../../src/topology/node.ts'
-import { complaint } from './kit.ts'
+import { complaint } from './run.ts'
 import { CASES } from './topologies/index.ts'
 
 const SEEDS = 6
