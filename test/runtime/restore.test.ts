@@ -73,12 +73,12 @@ describe('restores', () => {
     const { clock, run, restored, close } = await changelog(6, rows)
     const pace = new Pace(clock)
     let turns = 0
-    let over = false
+    const stop = new AbortController()
     const beside = (async () => {
-      for (; !over; turns++) await clock.turn()
+      for (; !stop.signal.aborted; turns++) await clock.turn()
     })()
     await Promise.all([0, 1, 2, 3, 4, 5].map((partition) => run(partition, pace)))
-    over = true
+    stop.abort()
     await beside
     expect(turns).toBeGreaterThanOrEqual((6 * rows) / SLICE_ROWS)
     for (const partition of [0, 1, 2, 3, 4, 5]) expect(await restored(partition)).toBe(rows)

@@ -326,7 +326,8 @@ export class KafkaReader implements Reader {
       await this.cluster.refresh([track.topic])
       const { name, position } = track
       const start = (await offsetsAt(this.cluster, [name], 'start')).get(name) as number
-      const high = cutAt ?? (await offsetsAt(this.cluster, [name], 'high')).get(name)
+      const ends = await offsetsAt(this.cluster, [name], 'high')
+      const high = cutAt ?? ends.get(name) ?? start
       if (position < start || position > high) this.answer(track, { kind: 'gap', partition: name, position, logStart: start, high })
       else this.hinder(track, E.OFFSET_OUT_OF_RANGE)
     } catch {

@@ -150,13 +150,13 @@ describe('a topic that was deleted and made again', () => {
       const reader = log.reader('committed')
       reader.assign(new Map([['t/0', 0]]))
       const heard: Fetched[] = []
-      let over = false
+      const stop = new AbortController()
       const reading = (async () => {
-        while (!over) heard.push(...(await reader.poll({ bytes: 1_000, waitMs: 100 })))
+        while (!stop.signal.aborted) heard.push(...(await reader.poll({ bytes: 1_000, waitMs: 100 })))
       })()
       await virtual.clock.sleep(15_000)
       await see({ ...virtual, reader, heard })
-      over = true
+      stop.abort()
       await reading
       await log.close()
     })
