@@ -103,7 +103,7 @@ export const KAFKA_BUGS: readonly NamedBug[] = [
     bug: withTap(identityOfTheMoment),
     faults: ['answer-slow', 'worker-moves'],
     settings: { ...SLOW, transactionMs: 10_000, requestFaults: 20 },
-    seed: 36,
+    seed: 25,
   },
   {
     name: 'end-sent-again',
@@ -111,7 +111,7 @@ export const KAFKA_BUGS: readonly NamedBug[] = [
     bug: { patch: endAgain },
     faults: ['request-late'],
     settings: { transactionProtocol: 1, commitIntervalMs: 0, chunk: 1, requestFaults: 12, legMs: 15 },
-    seed: 36,
+    seed: 72,
   },
   {
     name: 'numbered-anew',
