@@ -167,10 +167,12 @@ export function planChanged(
       `- the lock says "was": "${was}" of store "${name}", and what has run has no such store${meant === undefined ? '' : `: did you mean "${meant}"?`}`,
     ]
   })
+  // What a lock can say is what becomes of state that would be lost; it changes nothing about what has to be rebuilt.
+  const wanted = lock === undefined && harmful.some(({ effect }) => effect === 'refused')
   const none = `There is no plan lock that says what was meant: no ${recorded.app}.plan.json beside the module, or it was not given to start().`
   return new TidemarkError('PLAN_CHANGED', sentence, {
-    detail: [...harmful.map(({ what }) => `- ${what}`), ...unknown, ...(lock === undefined ? [none] : [])].join('\n'),
-    hint: `${lock === undefined ? 'Make the lock: tidemark plan <topology> --write. ' : ''}${harmful[0].then}`,
+    detail: [...harmful.map(({ what }) => `- ${what}`), ...unknown, ...(wanted ? [none] : [])].join('\n'),
+    hint: `${wanted ? 'Make the lock: tidemark plan <topology> --write. ' : ''}${harmful[0].then}`,
   })
 }
 

@@ -10,17 +10,14 @@ const EACH = 40
 
 /** The same graph, of which every so-many-th invocation of any step fails once. Made anew for each seed, because it counts. */
 function tripping(graph: Graph, tripped: () => void): Graph {
-  const trips = (): (() => void) => {
-    let calls = 0
-    return () => {
-      calls += 1
-      if (calls % EACH !== 0) return
-      tripped()
-      throw new Error('trips')
-    }
+  let calls = 0
+  const trip = (): void => {
+    calls += 1
+    if (calls % EACH !== 0) return
+    tripped()
+    throw new Error('trips')
   }
   const nodes = graph.nodes.map((node): Node => {
-    const trip = trips()
     const onError = { retry: 6, then: node.onError.then }
     if (node.kind === 'keyed') {
       const { run, wake } = node
