@@ -129,9 +129,11 @@ export function lossesBetween(before: PlanLock, after: PlanLock): string[] {
   return [...stages, ...stores].sort()
 }
 
+const GIVING_UP = '--give-up'
+
 /** The command that gives up what is lost. @param topology what the command line calls the topology */
 export function givingUp(losses: readonly string[], topology: string): string {
-  return `tidemark plan ${topology} --write --give-up ${losses.join(',')}`
+  return `tidemark plan ${topology} --write ${GIVING_UP} ${losses.join(',')}`
 }
 
 function oldNamesIn({ stores }: PlanLock): Set<string> {
@@ -168,7 +170,7 @@ export function planChanged(
     ]
   })
   // What a lock can say is what becomes of state that would be lost; it changes nothing about what has to be rebuilt.
-  const wanted = lock === undefined && harmful.some(({ effect }) => effect === 'refused')
+  const wanted = lock === undefined && harmful.some(({ then }) => then.includes(GIVING_UP))
   const none = `There is no plan lock that says what was meant: no ${recorded.app}.plan.json beside the module, or it was not given to start().`
   return new TidemarkError('PLAN_CHANGED', sentence, {
     detail: [...harmful.map(({ what }) => `- ${what}`), ...unknown, ...(wanted ? [none] : [])].join('\n'),
@@ -291,7 +293,7 @@ export const EMPTY =
 /** Only a fold can be made again from its log. */
 function madeAnew(name: string, { stage }: LockedStore, { stages }: PlanLock): string {
   return stages[stage]?.class === 'ingest'
-    ? `It cannot be rebuilt, because its stage is no fold: give the step another name, and then up what the old one keeps (--give-up ${entryOf(name, stage)}).`
+    ? `It cannot be rebuilt, because its stage is no fold: give the step another name, and then up what the old one keeps (${GIVING_UP} ${entryOf(name, stage)}).`
     : `Rebuild it: tidemark replay ${name}.`
 }
 
