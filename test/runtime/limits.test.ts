@@ -62,7 +62,8 @@ describe(`${FAILING} records that fail`, { timeout: Math.max(300_000, 5 * FAILIN
     const micros = (user + system) / (count - count / 20)
     if (process.env.TIDEMARK_FAILING !== undefined)
       console.log(`${count} records ${what}: heap ${(grown / 1024 ** 2).toFixed(1)} MiB more, ${micros.toFixed(0)} us of CPU a record`)
-    expect(grown).toBeLessThan(ROOM)
+    // Each that is run again is a commit of its own, and a commit leaves some hundred bytes on the harness's disk, which is memory.
+    expect(grown).toBeLessThan(what === 'retried' ? ROOM + 700 * count : ROOM)
     // A thousandth of a second is some fifty times what one takes: what searched through all that failed before would take longer.
     expect(micros).toBeLessThan(what === 'retried' ? 20_000 : 1_000)
   }
