@@ -83,7 +83,7 @@ export function endOf({ group, member, instance, sessionMs }: Member, doing: str
     case E.GROUP_MAX_SIZE_REACHED:
       return new Ended(
         new TidemarkError('GROUP_REFUSED', `group "${group}" has as many members as it may have`, {
-          detail: 'A member that died counts until its session is over; longer than that was waited.',
+          detail: 'A member that died counts until its session is over, so it is tried for as long as one lasts.',
           hint: 'Stop a worker, or raise "group.max.size" of the brokers.',
         }),
         'when it lasts',
