@@ -57,7 +57,7 @@ export interface Sight {
   readonly stable: Positions
   readonly start: Positions
   readonly stores: readonly Shelf[]
-  /** Whether a partition has committed records behind an open transaction: they are there, and not to be seen yet. */
+  /** Whether a partition has, or may have, committed records behind an open transaction: they are there, and not to be seen yet. */
   readonly hides: (topic: string, partition: number) => boolean
 }
 
@@ -119,7 +119,7 @@ export class Watch {
   async see(
     log: Log,
     stores: readonly { readonly worker: string; readonly id: StateId; readonly store: TaskStore }[],
-    hides: Sight['hides'] = () => false,
+    tellsHidden?: Sight['hides'],
   ): Promise<Sight> {
     const known = new Set((await log.describe([...this.#topics.keys()])).map(({ name }) => name))
     const partitions = this.#partitions.filter((name) => known.has(topicPartition(name).topic))
@@ -138,6 +138,10 @@ export class Watch {
     }
     const track = (topic: string, partition: number): Track =>
       this.#tracks.get(partitionName(topic, partition)) ?? { position: 0, records: [], changes: [] }
+    const mayHide = (topic: string, partition: number): boolean => {
+      const name = partitionName(topic, partition)
+      return (stable.get(name) ?? 0) < (high.get(name) ?? 0)
+    }
     return {
       records: (topic, partition) => track(topic, partition).records,
       changes: (topic, partition) => track(topic, partition).changes,
@@ -146,7 +150,7 @@ export class Watch {
       stable,
       start,
       stores: shelves,
-      hides,
+      hides: tellsHidden ?? mayHide,
     }
   }
 
