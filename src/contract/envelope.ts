@@ -43,42 +43,54 @@ export function sequenceText(sequence: number): string {
 const YEAR_1_MS = -62_135_596_800_000
 const YEAR_10000_MS = 253_402_300_800_000
 
-let lastMs = Number.NaN
-let lastText: string | undefined
-
-/** Milliseconds as RFC 3339 in UTC; undefined outside the years that it can write. */
-export function timeText(ms: number): string | undefined {
-  // All records of a commit are recorded at one time, so the last answer is mostly the next one.
-  if (ms !== lastMs) {
-    lastText = writeTime(ms)
-    lastMs = ms
-  }
-  return lastText
-}
-
 const DAY_MS = 86_400_000
-const TWO = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0'))
-const THREE = Array.from({ length: 1_000 }, (_, n) => String(n).padStart(3, '0'))
 let lastDay = Number.NaN
 /** `2010-12-01T` */
 let dayText = ''
 
-/** As `toISOString`, and five times as fast: the times of neighbouring facts mostly share their day. */
-function writeTime(ms: number): string | undefined {
-  if (!(ms >= YEAR_1_MS && ms < YEAR_10000_MS)) return undefined
+/** Bytes that `putTime` writes. */
+export const TIME_BYTES = 24
+
+/**
+ * Milliseconds as RFC 3339 in UTC, as bytes: as `toISOString` says it, but no text is made of a time that no other fact has, and the times of
+ * neighbouring facts mostly share their day. False, and nothing, outside the years that it can write.
+ */
+export function putTime(to: Uint8Array, at: number, ms: number): boolean {
+  if (!(ms >= YEAR_1_MS && ms < YEAR_10000_MS)) return false
   const whole = Math.trunc(ms)
   const day = Math.floor(whole / DAY_MS)
   if (day !== lastDay) {
     dayText = new Date(whole).toISOString().slice(0, 11)
     lastDay = day
   }
+  for (let i = 0; i < 11; i++) to[at + i] = dayText.charCodeAt(i)
   const rest = whole - day * DAY_MS
   const seconds = Math.floor(rest / 1_000)
   const minutes = Math.floor(seconds / 60)
-  return `${dayText}${TWO[Math.floor(minutes / 60)]}:${TWO[minutes % 60]}:${TWO[seconds % 60]}.${THREE[rest % 1_000]}Z`
+  const hours = Math.floor(minutes / 60)
+  putTwo(to, at + 11, hours)
+  to[at + 13] = COLON
+  putTwo(to, at + 14, minutes - hours * 60)
+  to[at + 16] = COLON
+  putTwo(to, at + 17, seconds - minutes * 60)
+  to[at + 19] = POINT
+  const ms3 = rest - seconds * 1_000
+  const tens = Math.floor(ms3 / 10)
+  putTwo(to, at + 20, tens)
+  to[at + 22] = ZERO + ms3 - tens * 10
+  to[at + 23] = ZULU
+  return true
 }
 
-/** The inverse of `timeText`, for any RFC 3339 time; undefined when it is none, or beyond the years that `timeText` can write. */
+const [ZERO, COLON, POINT, ZULU] = [48, 58, 46, 90] as const
+
+function putTwo(to: Uint8Array, at: number, number: number): void {
+  const tens = Math.floor(number / 10)
+  to[at] = ZERO + tens
+  to[at + 1] = ZERO + number - tens * 10
+}
+
+/** The inverse of `putTime`, for any RFC 3339 time; undefined when it is none, or beyond the years that `putTime` can write. */
 export function parseTime(text: string): number | undefined {
   const ms = Date.parse(text)
   return ms >= YEAR_1_MS && ms < YEAR_10000_MS ? ms : undefined

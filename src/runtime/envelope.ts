@@ -4,7 +4,7 @@
  */
 import { ByteWriter, EMPTY, utf8 } from '../base/bytes.ts'
 import { sha256Hex128 } from '../base/sha256.ts'
-import { HEADER, originText, SEQUENCE_DIGITS, SPEC_VERSION, sequenceText, timeText } from '../contract/envelope.ts'
+import { HEADER, originText, putTime, SEQUENCE_DIGITS, SPEC_VERSION, sequenceText, TIME_BYTES } from '../contract/envelope.ts'
 import { HeaderCursor } from '../ports/record-batch/index.ts'
 
 type Field = Exclude<keyof typeof HEADER, 'specVersion' | 'partitionKey' | 'time'>
@@ -200,6 +200,18 @@ export class HeaderWriter {
     return this
   }
 
+  /** Adds a time; one that has no text is left out. */
+  addTime(name: string, ms: number): this {
+    const bytes = NAME_BYTES[name] as Buffer
+    const { at } = this.#writer
+    this.#writer.varint(bytes.length).put(bytes).varint(TIME_BYTES).reserve(TIME_BYTES)
+    if (putTime(this.#writer.buffer, this.#writer.at, ms)) {
+      this.#writer.at += TIME_BYTES
+      this.#count += 1
+    } else this.#writer.at = at
+    return this
+  }
+
   /** Adds what else a record carries: its headers but those of an envelope and tidemark's own, as many as fit. */
   addOthers({ payload, headersAt, headersEnd, headerCount }: Carrier): this {
     if (headersAt < 0) return this
@@ -268,8 +280,8 @@ export function envelopeBytes(fact: Enveloped, origin: Place | undefined, from?:
     .add(HEADER.id, idText(fact.id))
     .add(HEADER.type, shortText(fact.eventType))
     .add(HEADER.source, shortText(fact.source))
-  if (origin === undefined) writer.add(HEADER.time, timeText(fact.at))
-  writer.add(HEADER.recordedTime, timeText(fact.recordedAt))
+  if (origin === undefined) writer.addTime(HEADER.time, fact.at)
+  writer.addTime(HEADER.recordedTime, fact.recordedAt)
   if (origin === undefined) writer.add(HEADER.partitionKey, shortText(fact.partitionKey))
   const { sequence } = fact
   // What came as no number is passed on as none.

@@ -3,11 +3,16 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { context, contract, schema, text, topology } from '#tidemark'
 import { harness } from '#tidemark/testing'
-import { derivedId, originText, parseTime, sequenceText, timeText } from '../../src/contract/envelope.ts'
+import { derivedId, originText, parseTime, putTime, sequenceText, TIME_BYTES } from '../../src/contract/envelope.ts'
 import { encodeHeaders } from '../../src/ports/record-batch/index.ts'
 import { Envelope, envelopeBytes } from '../../src/runtime/envelope.ts'
 import { optIn, preferences } from '../fixtures/crm.ts'
 import { Item } from '../fixtures/plain.ts'
+
+function timeText(ms: number): string | undefined {
+  const bytes = Buffer.alloc(TIME_BYTES)
+  return putTime(bytes, 0, ms) ? bytes.toString() : undefined
+}
 
 describe('texts', () => {
   test('sequences order as texts do', () => {

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { compound, type RowFormat, text, topology } from '#tidemark'
 import { harness } from '#tidemark/testing'
 import { ByteWriter } from '../../src/base/bytes.ts'
-import { derivedId, HEADER, originText, sequenceText, timeText } from '../../src/contract/envelope.ts'
+import { derivedId, HEADER, originText, putTime, sequenceText, TIME_BYTES } from '../../src/contract/envelope.ts'
 import { keyCodec } from '../../src/contract/key.ts'
 import { fingerprintOf } from '../../src/operators/dedupe.ts'
 import { changelogTopic, deadTopic, decisionsTopic, groupOf, inboxTopic, rebuildGroup, taskName, writerId } from '../../src/plan/naming.ts'
@@ -22,6 +22,11 @@ import { KeySlot, keyHash, Row } from '../../src/runtime/slots.ts'
 import { digestOf, Sums, stateHash } from '../../src/runtime/sums.ts'
 import { TimerQueue } from '../../src/runtime/timers.ts'
 import { Item, item } from '../fixtures/plain.ts'
+
+function timeText(ms: number): string | undefined {
+  const bytes = Buffer.alloc(TIME_BYTES)
+  return putTime(bytes, 0, ms) ? bytes.toString() : undefined
+}
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 /** Hex with spaces between the fields. */
